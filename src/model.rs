@@ -4,9 +4,11 @@
 //! with its facts makes an [`Observation`]. Everything that we say is a function of observations and of what
 //! the owner declared ([`Role`], [`Strategy`]).
 
+mod observation;
+
 use std::fmt;
 
-use jiff::Timestamp;
+pub use observation::{CheckKey, Fact, Metric, Observation, Outcome, Shape, Unrenewed, age, seconds};
 
 /// A closed set of label values: the variants, their wire names and an iterator over all of them.
 ///

@@ -1,0 +1,301 @@
+//! The last results and the preserved failures: the only shared mutable state.
+//!
+//! The scheduler writes, everybody else reads a [`Ledger::read`]. A record is replaced, never mended, while
+//! somebody may be reading it, so that a slow reader never makes a probe wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::model::{CheckKey, Fact, Observation, Outcome, Reason, Shape, Unrenewed, Verdict};
+use crate::probe::{Question, Schedule};
+
+/// How many of the newest runs are remembered for the page.
+const RECENT: usize = 60;
+/// How many of the newest failures are remembered, so that last night's is still there after a thousand passes.
+const PRESERVED: usize = 20;
+/// How many changes of a verdict are remembered.
+const VERDICT_CHANGES: usize = 50;
+
+/// What is remembered of one check.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The question with what it promised.
+    pub question: Arc<Question>,
+    /// How often it is asked.
+    pub schedule: Schedule,
+    /// The newest run.
+    pub last: Option<Arc<Observation>>,
+    /// When a run last passed.
+    pub last_success: Option<Timestamp>,
+    /// Since when runs end as the newest one did.
+    pub outcome_since: Option<Timestamp>,
+    /// The newest runs, oldest first, without their facts.
+    pub recent: VecDeque<Brief>,
+    /// The newest runs that did not pass, oldest first.
+    pub failures: VecDeque<Brief>,
+    /// Attempts since the start of the process.
+    pub attempts: u64,
+    /// Runs that failed or were blind, by reason.
+    pub failures_by_reason: BTreeMap<Reason, u64>,
+    /// How long runs took.
+    pub durations: Histogram,
+    facts: Vec<Fact>,
+    histograms: Vec<(Fact, Histogram)>,
+    due: Option<Instant>,
+}
+
+/// A run without its facts.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// One sentence for people.
+    pub detail: Arc<str>,
+}
+
+/// Observations in buckets.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    /// Upper bounds.
+    pub bounds: &'static [f64],
+    /// How many fell in each bucket; the last one is above every bound.
+    pub counts: Vec<u64>,
+    /// The sum of all.
+    pub sum: f64,
+}
+
+/// Where the time of a run goes.
+pub const DURATION_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// A verdict with the time since when it stands, and those before it.
+#[derive(Clone, Debug)]
+pub struct VerdictHistory {
+    /// What stands now.
+    pub verdict: Verdict,
+    /// Since when.
+    pub since: Timestamp,
+    /// The newest changes, oldest first.
+    pub changes: VecDeque<(Timestamp, Verdict)>,
+}
+
+/// What everybody may read.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// Every planned check, in order of its key.
+    pub records: BTreeMap<CheckKey, Arc<Record>>,
+    /// The verdict of every system.
+    pub verdicts: BTreeMap<Arc<str>, VerdictHistory>,
+}
+
+/// The shared memory.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pages: RwLock<Pages>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Opens a record for a planned check; one that exists keeps its history.
+    pub fn open(&self, question: &Question, schedule: Schedule) {
+        let mut pages = self.write();
+        let record =
+            pages.records.entry(question.key.clone()).or_insert_with(|| Arc::new(Record::new(question, schedule)));
+        let record = Arc::make_mut(record);
+        record.question = Arc::new(question.clone());
+        record.schedule = schedule;
+    }
+
+    /// Notes when a check is asked next, or that it is being asked.
+    pub fn due(&self, questions: &[Question], at: Option<Instant>) {
+        let mut pages = self.write();
+        for question in questions {
+            if let Some(record) = pages.records.get_mut(&question.key) {
+                Arc::make_mut(record).due = at;
+            }
+        }
+    }
+
+    /// Records the end of a run.
+    pub fn record(&self, key: &CheckKey, attempts: u32, observation: Observation) {
+        if let Some(record) = self.write().records.get_mut(key) {
+            Arc::make_mut(record).add(attempts, observation);
+        }
+    }
+
+    /// Notes the verdict of a system and returns since when it stands.
+    pub fn judged(&self, system: &Arc<str>, verdict: Verdict, now: Timestamp) -> (Timestamp, Option<Verdict>) {
+        let mut pages = self.write();
+        if let Some(history) = pages.verdicts.get_mut(system) {
+            if history.verdict == verdict {
+                return (history.since, None);
+            }
+            let before = std::mem::replace(&mut history.verdict, verdict);
+            history.since = now;
+            push_bounded(&mut history.changes, (now, verdict), VERDICT_CHANGES);
+            return (now, Some(before));
+        }
+        let history = VerdictHistory { verdict, since: now, changes: VecDeque::from([(now, verdict)]) };
+        pages.verdicts.insert(system.clone(), history);
+        (now, None)
+    }
+
+    /// Reads; hold it briefly.
+    pub fn read(&self) -> RwLockReadGuard<'_, Pages> {
+        self.pages.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How far the scheduler is behind: the time by which the most overdue check is overdue.
+    pub fn lag(&self, now: Instant) -> Duration {
+        let pages = self.read();
+        let overdue = pages.records.values().filter_map(|record| record.due);
+        overdue.map(|due| now.saturating_duration_since(due)).max().unwrap_or_default()
+    }
+
+    /// The check that is overdue by more than three of its intervals, if there is one, and by how much.
+    pub fn wedged(&self, now: Instant) -> Option<(CheckKey, Duration)> {
+        let pages = self.read();
+        pages.records.iter().find_map(|(key, record)| {
+            let late = now.saturating_duration_since(record.due?);
+            (late > record.schedule.interval * 3).then(|| (key.clone(), late))
+        })
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Pages> {
+        self.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    /// A record in which nothing has happened yet.
+    pub fn new(question: &Question, schedule: Schedule) -> Self {
+        Record {
+            question: Arc::new(question.clone()),
+            schedule,
+            last: None,
+            last_success: None,
+            outcome_since: None,
+            recent: VecDeque::new(),
+            failures: VecDeque::new(),
+            attempts: 0,
+            failures_by_reason: BTreeMap::new(),
+            durations: Histogram::new(DURATION_BOUNDS),
+            facts: question.at_first.clone(),
+            histograms: Vec::new(),
+            due: None,
+        }
+    }
+
+    /// Adds the end of a run.
+    pub fn add(&mut self, attempts: u32, observation: Observation) {
+        let Observation { outcome, detail, facts, withheld: _, gap: _, started: _, finished, took } = &observation;
+        self.attempts += u64::from(attempts);
+        self.durations.observe(took.as_secs_f64());
+        if let Some(reason) = outcome.reason() {
+            *self.failures_by_reason.entry(reason).or_default() += 1;
+        }
+        if *outcome == Outcome::Pass {
+            self.last_success = Some(*finished);
+        }
+        if self.last.as_ref().is_none_or(|last| last.outcome != *outcome) {
+            self.outcome_since = Some(*finished);
+        }
+        let brief =
+            Brief { outcome: *outcome, finished: *finished, took: *took, detail: Arc::from(detail.as_str()) };
+        if outcome.reason().is_some() {
+            push_bounded(&mut self.failures, brief.clone(), PRESERVED);
+        }
+        push_bounded(&mut self.recent, brief, RECENT);
+        self.learn(facts);
+        self.last = Some(Arc::new(observation));
+    }
+
+    /// Whether the newest run is younger than three intervals.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.last.as_ref().is_some_and(|last| crate::model::age(now, last.finished) < self.schedule.interval * 3)
+    }
+
+    /// The facts as they are to be shown now, by each metric's own rule.
+    pub fn facts(&self, now: Timestamp) -> impl Iterator<Item = (&Fact, f64)> {
+        let fresh = self.is_fresh(now);
+        let promised = self.question.promised.iter().filter(move |promised| {
+            self.last.as_ref().is_some_and(|last| !last.withheld.iter().any(|fact| fact.same_series(promised)))
+                && !self.facts.iter().any(|fact| fact.same_series(promised))
+        });
+        let known = self.facts.iter().filter_map(move |fact| match fact.metric.unrenewed {
+            Unrenewed::Withheld if !fresh => None,
+            Unrenewed::BecomesZero if !fresh => Some((fact, 0.0)),
+            Unrenewed::Stays | Unrenewed::BecomesZero | Unrenewed::Withheld => Some((fact, fact.value)),
+        });
+        known.chain(promised.map(|fact| (fact, 0.0)))
+    }
+
+    /// The newest value of a metric in this record, by the same rule.
+    pub fn fact(&self, metric: &'static crate::model::Metric, now: Timestamp) -> Option<f64> {
+        self.facts(now).find(|(fact, _)| std::ptr::eq(fact.metric, metric)).map(|(_, value)| value)
+    }
+
+    /// The histograms that this check's facts made, by series.
+    pub fn histograms(&self) -> impl Iterator<Item = (&Fact, &Histogram)> {
+        self.histograms.iter().map(|(fact, histogram)| (fact, histogram))
+    }
+
+    /// Facts of a metric that the newest run speaks of are replaced as a whole; of the others those stay whose
+    /// metric says so.
+    fn learn(&mut self, facts: &[Fact]) {
+        let renewed = |metric| facts.iter().any(|fact| std::ptr::eq(fact.metric, metric));
+        self.facts.retain(|fact| fact.metric.unrenewed == Unrenewed::Stays && !renewed(fact.metric));
+        for fact in facts {
+            let Shape::Histogram(bounds) = fact.metric.shape else {
+                self.facts.push(fact.clone());
+                continue;
+            };
+            let place = match self.histograms.iter().position(|(known, _)| known.same_series(fact)) {
+                Some(place) => place,
+                None => {
+                    self.histograms.push((fact.clone(), Histogram::new(bounds)));
+                    self.histograms.len() - 1
+                }
+            };
+            self.histograms[place].1.observe(fact.value);
+        }
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    /// Empty buckets.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    }
+
+    /// Adds one observation.
+    pub fn observe(&mut self, value: f64) {
+        let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        self.counts[bucket] += 1;
+        self.sum += value;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, bound: usize) {
+    if queue.len() == bound {
+        queue.pop_front();
+    }
+    queue.push_back(value);
+}

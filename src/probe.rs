@@ -1,0 +1,199 @@
+//! What a check is made of, and the one visible list of what we can ask.
+//!
+//! A [`Probe`] makes one attempt and answers one or more questions by it. The schedule, the deadline, repeated
+//! attempts, the panic boundary, the record and every bookkeeping metric belong to the frame
+//! ([`crate::scheduler`], [`crate::ledger`]), so that each kind gets them for nothing.
+//!
+//! To add a kind: one file below `probe/`, its `mod` line here and its row in [`KINDS`].
+
+pub mod database;
+pub mod db_endpoint_region;
+pub mod expect;
+pub mod own_requests;
+pub mod surface;
+pub mod synthetic_query;
+pub mod synthetic_request;
+pub mod traffic;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Outcome, Reason};
+
+/// A kind of check: what documentation and the catalogue say about it.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in labels, waivers and reports.
+    pub check: Check,
+    /// What it asks, and of whom, in a few sentences.
+    pub about: &'static str,
+    /// A piece of configuration that asks for it.
+    pub example: &'static str,
+    /// The metrics that only this kind emits.
+    pub metrics: &'static [&'static Metric],
+    /// The reasons with which it can fail or be blind.
+    pub reasons: &'static [Reason],
+}
+
+/// Everything we can ask, in the order of the documentation.
+pub const KINDS: &[&Kind] = &[
+    &synthetic_query::KIND,
+    &db_endpoint_region::KIND,
+    &surface::KIND,
+    &synthetic_request::KIND,
+    &traffic::KIND,
+];
+
+/// One question with a fixed target, planned before it is first asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Under which name its history is kept.
+    pub key: CheckKey,
+    /// Facts that are true before the first run: a region is `unknown`, a window is not complete.
+    pub at_first: Vec<Fact>,
+    /// The facts which must never vanish once the first run ended, because their absence would read as health.
+    pub promised: Vec<Fact>,
+}
+
+/// When and how often something is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// From one start to the next.
+    pub interval: Duration,
+    /// The deadline of one attempt.
+    pub timeout: Duration,
+    /// How many attempts of a run must pass.
+    pub pass: u32,
+    /// How many attempts a run may make.
+    pub of: u32,
+}
+
+/// What one question was answered with.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// One sentence for people, without secrets and without text of others.
+    pub detail: String,
+    /// What was learnt.
+    pub facts: Vec<Fact>,
+    /// Promised facts that do not apply this time: withheld instead of 0.
+    pub withheld: Vec<Fact>,
+    /// Why the question could not be put at all.
+    pub gap: Option<GapReason>,
+}
+
+/// One attempt under way: the time it began, the time it has, and where its answers go.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The wall clock at the start.
+    pub now: Timestamp,
+    /// When the attempt is aborted.
+    pub deadline: Instant,
+    answers: Mutex<Vec<Option<Answer>>>,
+}
+
+/// Asks once. It owns no clock, no schedule, no deadline and no retry; it spawns nothing, so that dropping the
+/// future of [`Probe::ask`] ends all of its work; and it never echoes the text of a driver or of a peer.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// The questions that one attempt answers; fixed for the life of the probe.
+    fn questions(&self) -> &[Question];
+
+    /// When to ask.
+    fn schedule(&self) -> Schedule;
+
+    /// Makes one attempt. What has no answer when it returns is blind with `internal`; what has none when the
+    /// deadline aborts it has failed with `timeout`. A later answer to the same question replaces an earlier one.
+    async fn ask(&self, attempt: &Attempt);
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The question was answered as it should be.
+    pub fn pass(detail: impl Into<String>) -> Self {
+        Answer::new(Outcome::Pass, detail)
+    }
+
+    /// The target's fault.
+    pub fn fail(reason: Reason, detail: impl Into<String>) -> Self {
+        Answer::new(Outcome::Fail(reason), detail)
+    }
+
+    /// Our own fault: nothing was seen.
+    pub fn blind(reason: Reason, detail: impl Into<String>) -> Self {
+        Answer::new(Outcome::Blind(reason), detail)
+    }
+
+    /// The question does not apply here.
+    pub fn skipped(detail: impl Into<String>) -> Self {
+        Answer::new(Outcome::Skipped, detail)
+    }
+
+    /// The question could not even be put: shown and counted as a gap.
+    pub fn gap(gap: GapReason, detail: impl Into<String>) -> Self {
+        Answer { gap: Some(gap), ..Answer::blind(Reason::Misconfigured, detail) }
+    }
+
+    fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
+        Answer { outcome, detail: detail.into(), facts: Vec::new(), withheld: Vec::new(), gap: None }
+    }
+
+    /// A failure that is the target's fault, or ours.
+    pub fn not_passed(ours: bool, reason: Reason, detail: impl Into<String>) -> Self {
+        if ours { Answer::blind(reason, detail) } else { Answer::fail(reason, detail) }
+    }
+
+    /// With these facts as well.
+    #[must_use]
+    pub fn with(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+        self.facts.extend(facts);
+        self
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// An attempt with room for so many answers.
+    pub fn new(now: Timestamp, deadline: Instant, questions: usize) -> Self {
+        Attempt { now, deadline, answers: Mutex::new(vec![None; questions]) }
+    }
+
+    /// Answers the question at that place in [`Probe::questions`].
+    pub fn answer(&self, question: usize, answer: Answer) {
+        let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(place) = answers.get_mut(question) {
+            *place = Some(answer);
+        }
+    }
+
+    /// Takes an answer back, so that the end of the attempt decides.
+    pub fn retract(&self, question: usize) {
+        let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(place) = answers.get_mut(question) {
+            *place = None;
+        }
+    }
+
+    /// Answers every question alike.
+    pub fn answer_all(&self, answer: &Answer) {
+        let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        answers.fill(Some(answer.clone()));
+    }
+
+    /// How much time is left.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The answers given, one place a question.
+    pub fn into_answers(self) -> Vec<Option<Answer>> {
+        self.answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
