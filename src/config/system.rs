@@ -1,0 +1,233 @@
+//! One system: what was promised about its failover, where it runs and where it claims to be well.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::database::Database;
+use super::outside::{Certificate, Dns, Infrastructure};
+use super::scalar::{self, ConnectTo, HttpUrl, Moment, Pattern, Span};
+use super::site::{Attempts, Tls};
+use super::traffic::{Request, Traffic};
+use crate::model::{Check, Strategy};
+
+/// What has to survive the loss of a site, with its checks.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct System {
+    /// Name of the system, as in the `system` label.
+    #[schemars(extend("format" = "name"))]
+    pub name: String,
+    /// What was promised about its failover; selects the required checks. Default: `hot`.
+    pub strategy: Option<Strategy>,
+    /// Recovery point objective: how much data, in time, may be lost.
+    pub rpo: Option<Span>,
+    /// Recovery time objective: how long a failover may take.
+    pub rto: Option<Span>,
+    /// Findings that are known and dated. A waiver never silences `split_brain` or `db_identity`.
+    pub waivers: Vec<Waiver>,
+    /// Announced work; gates pages, never the verdict.
+    pub maintenance: Option<Announcement>,
+    /// An announced failover exercise; gates pages, never the verdict.
+    pub drill: Option<Announcement>,
+    /// The programs of the system.
+    pub workloads: Vec<Workload>,
+    /// Where the site claims to be well. Probes of pods are discovered; these are added.
+    pub surfaces: Vec<Surface>,
+    /// The databases of the system.
+    pub databases: Vec<Database>,
+    /// Business calls as a user makes them, through the same door.
+    pub requests: Vec<Request>,
+    /// Business requests counted over a window.
+    pub traffic: Vec<Traffic>,
+    /// The DNS records that move the traffic.
+    pub dns: Vec<Dns>,
+    /// The certificates that users would see.
+    pub certificates: Vec<Certificate>,
+    /// Infrastructure code that must be applied.
+    pub infrastructure: Vec<Infrastructure>,
+}
+
+/// A finding that is known and dated.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["check", "until", "because"]))]
+pub struct Waiver {
+    /// Name of the check. `db_setting_drift` is another name of `db_settings`.
+    #[serde(deserialize_with = "scalar::check")]
+    #[schemars(schema_with = "scalar::check_schema")]
+    pub check: Option<Check>,
+    /// Its target, such as the name of a database; every target of the check, when absent.
+    #[schemars(extend("format" = "not-blank"))]
+    pub target: Option<String>,
+    /// End of the waiver.
+    pub until: Moment,
+    /// Why it is accepted, for the people who read it.
+    #[schemars(extend("format" = "not-blank"))]
+    pub because: String,
+}
+
+/// Announced work with its end.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["until"]))]
+pub struct Announcement {
+    /// End of the announced work.
+    pub until: Moment,
+    /// What is done, for the people who read it.
+    pub because: Option<String>,
+}
+
+/// A program of the system.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// Name in `workload` labels; default: that of the Deployment or StatefulSet.
+    #[schemars(extend("format" = "name"))]
+    pub name: Option<String>,
+    /// Namespace in the cluster.
+    #[schemars(extend("format" = "not-blank"))]
+    pub namespace: Option<String>,
+    /// Name of the Deployment.
+    #[schemars(extend("format" = "not-blank"))]
+    pub deployment: Option<String>,
+    /// Name of the StatefulSet.
+    #[schemars(extend("format" = "not-blank"))]
+    pub statefulset: Option<String>,
+    /// Replicas that a failover needs; default: those of the spec.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub replicas_required: Option<u32>,
+    /// Where it shows its metrics. Default: `/metrics` on the port of the instance; in a cluster from
+    /// `prometheus.io` annotations, a ServiceMonitor or a PodMonitor.
+    pub metrics: Option<MetricsEndpoint>,
+    /// Its running copies, outside Kubernetes.
+    pub instances: Vec<Instance>,
+    /// Time from run to run; default: `defaults.interval`.
+    pub interval: Option<Span>,
+    /// Deadline of one attempt; default: `defaults.timeout`.
+    pub timeout: Option<Span>,
+    /// How many attempts must pass; default: `defaults.attempts`.
+    pub attempts: Option<Attempts>,
+}
+
+/// Where a program shows its metrics.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsEndpoint {
+    /// Port; default: that of the instance's URL.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u16>,
+    /// Path.
+    #[schemars(extend("format" = "url-path"))]
+    pub path: String,
+}
+
+/// One running copy of a program.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "url"]))]
+pub struct Instance {
+    /// Name of the copy, as in the `instance` label.
+    #[schemars(extend("format" = "name"))]
+    pub name: String,
+    /// Where it answers.
+    pub url: HttpUrl,
+}
+
+/// A place where the site claims to be well.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct Surface {
+    /// Name of the surface, as in the `surface` label.
+    #[schemars(extend("format" = "name"))]
+    pub name: String,
+    /// Where it answers. Or `workload` and `path`.
+    pub url: Option<HttpUrl>,
+    /// Where the connection goes instead of to the host of `url`: `host:port` or `{service: namespace/name, port}`.
+    pub connect_to: Option<ConnectTo>,
+    /// Name of the workload whose instances are asked; also what the surface vouches for.
+    pub workload: Option<String>,
+    /// Path on each instance of the workload.
+    #[schemars(extend("format" = "url-path"))]
+    pub path: Option<String>,
+    /// Port on each instance of the workload; default: that of the instance's URL.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u16>,
+    /// Whether a failover decision rests on this surface.
+    pub decisive: bool,
+    /// What a healthy answer looks like.
+    pub expect: Expect,
+    /// How its certificate is verified.
+    pub tls: Option<Tls>,
+    /// Time from run to run; default: `defaults.interval`.
+    pub interval: Option<Span>,
+    /// Deadline of one attempt; default: `defaults.timeout`.
+    pub timeout: Option<Span>,
+    /// How many attempts must pass; default: `defaults.attempts`.
+    pub attempts: Option<Attempts>,
+}
+
+/// What an expected HTTP answer looks like; all of it must hold.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// Accepted statuses.
+    #[schemars(length(min = 1), inner(range(min = 100, max = 599)))]
+    pub status: Vec<u16>,
+    /// JSON pointers into the body, each with the exact value that must stand there.
+    #[schemars(extend("propertyNames" = {"type": "string", "format": "json-pointer"}))]
+    pub json: BTreeMap<String, Value>,
+    /// JSON pointers that must lead to a value other than null.
+    #[schemars(extend("items" = {"type": "string", "format": "json-pointer"}))]
+    pub json_exists: Vec<String>,
+    /// Regular expression that must be found in the body.
+    pub body_regex: Option<Pattern>,
+    /// Headers of the answer, each with its exact value.
+    #[schemars(extend("propertyNames" = {"type": "string", "format": "header-name"}))]
+    pub header: BTreeMap<String, String>,
+}
+
+// === impl System ===
+
+impl System {
+    /// The promise about the failover, `hot` unless the file says otherwise.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy.unwrap_or(Strategy::Hot)
+    }
+
+    /// The workload of that name.
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        self.workloads.iter().find(|workload| workload.label() == Some(name))
+    }
+}
+
+impl Workload {
+    /// The name in `workload` labels. Every workload of a configuration that was loaded has one.
+    pub fn label(&self) -> Option<&str> {
+        self.name.as_deref().or(self.deployment.as_deref()).or(self.statefulset.as_deref())
+    }
+}
+
+// === impl Default ===
+
+impl Default for MetricsEndpoint {
+    fn default() -> Self {
+        Self { port: None, path: "/metrics".to_owned() }
+    }
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            status: vec![200],
+            json: BTreeMap::new(),
+            json_exists: Vec::new(),
+            body_regex: None,
+            header: BTreeMap::new(),
+        }
+    }
+}
