@@ -10,19 +10,25 @@ pub mod database;
 pub mod db_endpoint_region;
 pub mod expect;
 pub mod own_requests;
+pub mod slots;
 pub mod surface;
 pub mod synthetic_query;
 pub mod synthetic_request;
 pub mod traffic;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+pub use crate::config::Schedule;
 use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Outcome, Reason};
+use crate::net::http::HttpClient;
+use crate::net::region::Regions;
+use crate::net::resolve::Resolver;
+use crate::secret::Secrets;
 
 /// A kind of check: what documentation and the catalogue say about it.
 #[derive(Debug)]
@@ -48,6 +54,36 @@ pub const KINDS: &[&Kind] = &[
     &traffic::KIND,
 ];
 
+/// What the plan asks for: what an operator configured, checked and completed, one variant a kind of probe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// A database: its business queries and its region.
+    Database(database::Spec),
+    /// A claim.
+    Surface(surface::Spec),
+    /// A business call.
+    Request(synthetic_request::Spec),
+    /// Business requests over a window.
+    Traffic(traffic::Spec),
+}
+
+/// What probes work with; shared by all of them.
+#[derive(Debug)]
+pub struct Tools {
+    /// Sends HTTP requests, each on a new connection.
+    pub http: HttpClient,
+    /// Resolves names, each time anew.
+    pub resolver: Resolver,
+    /// Reads credentials, each time anew.
+    pub secrets: Secrets,
+    /// Knows which address is in which region.
+    pub regions: Regions,
+    /// Remembers our own business requests.
+    pub own_requests: own_requests::OwnRequests,
+    /// Bounds the connections to one database endpoint.
+    pub slots: slots::Slots,
+}
+
 /// One question with a fixed target, planned before it is first asked.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -57,19 +93,6 @@ pub struct Question {
     pub at_first: Vec<Fact>,
     /// The facts which must never vanish once the first run ended, because their absence would read as health.
     pub promised: Vec<Fact>,
-}
-
-/// When and how often something is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// From one start to the next.
-    pub interval: Duration,
-    /// The deadline of one attempt.
-    pub timeout: Duration,
-    /// How many attempts of a run must pass.
-    pub pass: u32,
-    /// How many attempts a run may make.
-    pub of: u32,
 }
 
 /// What one question was answered with.
@@ -110,6 +133,20 @@ pub trait Probe: Send + Sync {
     /// Makes one attempt. What has no answer when it returns is blind with `internal`; what has none when the
     /// deadline aborts it has failed with `timeout`. A later answer to the same question replaces an earlier one.
     async fn ask(&self, attempt: &Attempt);
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// The probe that asks. Nothing is sent before its first attempt.
+    pub fn probe(self, tools: Arc<Tools>) -> Arc<dyn Probe> {
+        match self {
+            Ask::Database(spec) => Arc::new(database::Database::new(spec, tools)),
+            Ask::Surface(spec) => Arc::new(surface::Surface::new(spec, tools)),
+            Ask::Request(spec) => Arc::new(synthetic_request::SyntheticRequest::new(spec, tools)),
+            Ask::Traffic(spec) => Arc::new(traffic::Traffic::new(spec, tools)),
+        }
+    }
 }
 
 // === impl Answer ===

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::config::Attempts;
 use crate::ledger::Ledger;
 use crate::model::{Observation, Outcome, Reason};
 use crate::probe::{Answer, Attempt, Probe, Schedule};
@@ -68,6 +69,18 @@ impl Scheduler {
         }
     }
 
+    /// Asks every probe once, side by side, and returns when all have answered or reached their deadlines.
+    pub async fn once(&self, probes: &[Arc<dyn Probe>]) {
+        let places = Semaphore::new(self.in_flight);
+        let runs = probes.iter().map(|probe| {
+            for question in probe.questions() {
+                self.ledger.open(question, probe.schedule());
+            }
+            self.run(&**probe, &places)
+        });
+        futures_util::future::join_all(runs).await;
+    }
+
     async fn keep_asking(&self, probe: &dyn Probe, places: &Semaphore) {
         let schedule = probe.schedule();
         let mut due = Instant::now() + first_offset(probe);
@@ -83,7 +96,7 @@ impl Scheduler {
 
     /// One run, recorded.
     async fn run(&self, probe: &dyn Probe, places: &Semaphore) {
-        let Schedule { interval: _, timeout, pass, of } = probe.schedule();
+        let Schedule { interval: _, timeout, attempts: Attempts { pass, of } } = probe.schedule();
         let questions = probe.questions();
         let (started, clock) = ((self.now)(), Instant::now());
         let mut tallies: Vec<Tally> = questions.iter().map(|_| Tally::default()).collect();

@@ -189,6 +189,23 @@ pub struct Expect {
     /// Headers of the answer, each with its exact value.
     #[schemars(extend("propertyNames" = {"type": "string", "format": "header-name"}))]
     pub header: BTreeMap<String, String>,
+    /// A moment in the body, and how old it may be: an answer from memory is not an answer.
+    pub newest: Option<NewestInBody>,
+    /// Accepted statuses of a path beside this one that cannot exist. What answers everything is not the application.
+    #[schemars(inner(range(min = 100, max = 599)))]
+    pub unknown_path_status: Vec<u16>,
+}
+
+/// A moment in the body of an answer, and how old it may be.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["pointer", "max_age"]))]
+pub struct NewestInBody {
+    /// JSON pointer to an RFC 3339 text or to seconds since 1970.
+    #[schemars(extend("format" = "json-pointer"))]
+    pub pointer: String,
+    /// How old it may be.
+    pub max_age: Span,
 }
 
 // === impl System ===
@@ -228,6 +245,8 @@ impl Default for Expect {
             json_exists: Vec::new(),
             body_regex: None,
             header: BTreeMap::new(),
+            newest: None,
+            unknown_path_status: Vec::new(),
         }
     }
 }

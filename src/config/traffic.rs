@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::scalar::{self, Anchored, HttpUrl, Span};
+use super::scalar::{self, Anchored, ConnectTo, HttpUrl, Span};
 use super::site::{Attempts, Tls};
 use super::system::Expect;
 use crate::secret::SecretSource;
@@ -21,6 +21,8 @@ pub struct Request {
     pub name: String,
     /// Where the call goes.
     pub url: HttpUrl,
+    /// Where the connection goes instead of to the host of `url`: `host:port` or `{service: namespace/name, port}`.
+    pub connect_to: Option<ConnectTo>,
     /// HTTP method.
     #[schemars(extend("format" = "method"))]
     pub method: String,
@@ -157,6 +159,7 @@ impl Default for Request {
         Self {
             name: String::new(),
             url: HttpUrl::default(),
+            connect_to: None,
             method: "GET".to_owned(),
             headers: BTreeMap::new(),
             body: None,

@@ -1,0 +1,122 @@
+//! The composition: builds everything and spawns every task, in reading order. Decides nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::{Config, Loaded};
+use crate::ledger::Ledger;
+use crate::net::http::HttpClient;
+use crate::net::region::Regions;
+use crate::net::resolve::Resolver;
+use crate::plan::{Plan, plan};
+use crate::probe::own_requests::OwnRequests;
+use crate::probe::slots::Slots;
+use crate::probe::{Probe, Tools};
+use crate::scheduler::Scheduler;
+use crate::secret::Secrets;
+use crate::tasks::{EndedEarly, Tasks};
+use crate::view::View;
+use crate::web::{Bound, Site};
+
+/// How often the verdicts are noted when nobody asks.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+/// How long tasks may take to end when they are asked to.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Everything that is needed to ask and to answer; nothing is spawned yet.
+pub struct App {
+    view: View,
+    scheduler: Scheduler,
+    probes: Vec<Arc<dyn Probe>>,
+}
+
+/// An exporter that runs.
+pub struct Running {
+    tasks: Tasks,
+    addresses: Vec<SocketAddr>,
+    view: View,
+}
+
+// === impl App ===
+
+impl App {
+    /// Builds everything from a checked configuration.
+    pub fn new(loaded: &Loaded) -> Self {
+        let Loaded { config, .. } = loaded;
+        let Plan { declared, asks } = plan(config);
+        let tools = Arc::new(tools(config));
+        let probes = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
+        let ledger = Arc::new(Ledger::default());
+        let in_flight = config.defaults.limits.concurrency as usize;
+        let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight);
+        let masked = Arc::from(crate::config::masked_yaml(loaded));
+        let view = View { declared: Arc::new(declared), ledger, now: clock::now, loaded: clock::now(), masked };
+        App { view, scheduler, probes }
+    }
+
+    /// Asks every question once, and tells what is known then.
+    pub async fn once(self) -> View {
+        self.scheduler.once(&self.probes).await;
+        self.view
+    }
+
+    /// Spawns every task: one for each probe, one that judges, one that serves.
+    pub fn start(self, bound: Bound, telemetry_path: String) -> Running {
+        let App { view, scheduler, probes } = self;
+        let mut tasks = Tasks::default();
+        let addresses = bound.addresses();
+        scheduler.start(probes, &mut tasks);
+        tasks.spawn("judge", judge(view.clone(), tasks.stop()));
+        tasks.spawn("web", bound.serve(Site { view: view.clone(), telemetry_path }, tasks.stop()));
+        Running { tasks, addresses, view }
+    }
+}
+
+fn tools(config: &Config) -> Tools {
+    let resolver = Resolver::new(config.defaults.resolvers.iter().map(|server| server.0).collect());
+    Tools {
+        http: HttpClient::new(resolver.clone()),
+        resolver,
+        secrets: Secrets::new(&config.kubernetes),
+        regions: Regions::new(&config.regions),
+        own_requests: OwnRequests::default(),
+        slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
+    }
+}
+
+async fn judge(view: View, mut stop: crate::tasks::Stop) {
+    let mut ticks = tokio::time::interval(JUDGE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => drop(view.report()),
+            () = stop.requested() => return,
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// The addresses that are served, port 0 replaced by the port.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is known.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Resolves only when something is wrong: a task that should run for ever has ended.
+    pub async fn failed(&mut self) -> EndedEarly {
+        self.tasks.first_end().await
+    }
+
+    /// Ends everything, whatever hangs.
+    pub async fn stop(self) {
+        self.tasks.shut_down(PATIENCE).await;
+    }
+}

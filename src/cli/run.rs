@@ -1,0 +1,45 @@
+//! The exporter itself.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{RunArgs, check, complain};
+use crate::app::App;
+use crate::web::Bound;
+
+/// Runs until a signal asks it to stop, or until a task ends that should not.
+pub async fn run(args: RunArgs) -> ExitCode {
+    let RunArgs { config_file, config_check: _, listen, telemetry_path } = args;
+    let loaded = match check::load(&config_file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let bound = match Bound::bind(&listen).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        complain("signals cannot be received here");
+        return ExitCode::FAILURE;
+    };
+    let mut running = App::new(&loaded).start(bound, telemetry_path);
+    for address in running.addresses() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    let code = tokio::select! {
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+        ended = running.failed() => {
+            tracing::error!(%ended, "stopping");
+            ExitCode::FAILURE
+        }
+    };
+    tracing::info!("stopping");
+    running.stop().await;
+    code
+}

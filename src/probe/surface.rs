@@ -1,0 +1,178 @@
+//! `surface`: what the site claims about itself, and since when.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use url::Url;
+
+use super::expect::{Seen, compare, needs_body};
+use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
+use crate::config::{Expect, HostPort, Tls};
+use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason, Shape, Unrenewed};
+use crate::net::http::HttpRequest;
+
+/// How much of a body is read.
+const BODY_CAP: usize = 256 * 1024;
+
+/// What the documentation says.
+pub static KIND: Kind = Kind {
+    check: Check::Surface,
+    about: "What a place where the site claims to be well says: its status, JSON values, body and headers, asked of \
+            every instance on a new connection. Redirects are not followed. A pass means that it claims health, not \
+            that there is any. A claim that is contradicted by what was tried is shown as contradicted.",
+    example: "surfaces:\n  - {name: health, url: \"http://10.1.4.7:8080/health\", decisive: true,\n     expect: {status: [200], json: {/database: connected}}}",
+    metrics: &[&HEALTHY, &CLAIM_CHANGED, &crate::metrics::catalogue::SURFACE_CONTRADICTED],
+    reasons: &[
+        Reason::Refused,
+        Reason::Unreachable,
+        Reason::Timeout,
+        Reason::Dns,
+        Reason::Tls,
+        Reason::Certificate,
+        Reason::HttpStatus,
+        Reason::BodyMismatch,
+        Reason::StaleData,
+        Reason::WrongValue,
+    ],
+};
+
+/// The claim itself.
+pub static HEALTHY: Metric = Metric {
+    name: "dr_surface_healthy",
+    help: "1 if the surface claims health on every instance; 0 if it does not or did not answer; absent while unknown; from a background check",
+    shape: Shape::Gauge,
+    labels: &["site", "system", "surface", "decisive"],
+    unrenewed: Unrenewed::Withheld,
+};
+
+/// When the claim changed.
+pub static CLAIM_CHANGED: Metric = Metric {
+    name: "dr_surface_claim_last_change_timestamp_seconds",
+    help: "When the claim of the surface last changed, in seconds since 1970; its first observation counts as a change",
+    shape: Shape::Gauge,
+    labels: &["site", "system", "surface"],
+    unrenewed: Unrenewed::Stays,
+};
+
+/// A surface as planned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// System and name of the surface.
+    pub key: CheckKey,
+    /// Somebody moves traffic because of it.
+    pub decisive: bool,
+    /// Where to ask: the name of each instance and its URL.
+    pub instances: Vec<(String, Url)>,
+    /// Where the connection goes instead of the URL's host.
+    pub connect_to: Option<HostPort>,
+    /// Which certificates are trusted.
+    pub tls: Option<Tls>,
+    /// What makes it a claim of health.
+    pub expect: Expect,
+    /// When to ask.
+    pub schedule: Schedule,
+}
+
+/// A surface that is asked.
+pub struct Surface {
+    spec: Spec,
+    tools: Arc<Tools>,
+    questions: [Question; 1],
+    claim: Mutex<Option<(bool, Timestamp)>>,
+}
+
+// === impl Surface ===
+
+impl Surface {
+    /// Ready to ask; nothing is sent before the first attempt.
+    pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
+        let question =
+            Question { key: spec.key.clone(), at_first: vec![], promised: vec![spec.healthy(false)] };
+        Surface { spec, tools, questions: [question], claim: Mutex::new(None) }
+    }
+
+    async fn ask_one(&self, url: &Url, now: Timestamp) -> Result<(), (bool, Reason, String)> {
+        let expect = &self.spec.expect;
+        let request = HttpRequest {
+            connect_to: self.spec.connect_to.clone(),
+            tls: self.spec.tls.clone(),
+            body_cap: if needs_body(expect) { BODY_CAP } else { 0 },
+            ..HttpRequest::get(url.clone())
+        };
+        let answer = match self.tools.http.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err((error.ours, error.reason, error.message)),
+        };
+        let seen =
+            Seen { status: answer.status, headers: &answer.headers, body: &answer.body, whole: answer.whole };
+        compare(expect, seen, now).map_err(|(reason, words)| (false, reason, words))
+    }
+
+    /// Notes the claim and returns since when it stands.
+    fn claimed(&self, healthy: bool, now: Timestamp) -> Timestamp {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        match *claim {
+            Some((before, since)) if before == healthy => since,
+            _ => {
+                *claim = Some((healthy, now));
+                now
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for Surface {
+    fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.spec.schedule
+    }
+
+    async fn ask(&self, attempt: &Attempt) {
+        let asked = self.spec.instances.iter().map(|(_, url)| self.ask_one(url, attempt.now));
+        let answers = join_all(asked).await;
+        let several = answers.len() > 1;
+        let mut worst: Option<Answer> = None;
+        for ((instance, _), answer) in self.spec.instances.iter().zip(answers) {
+            let Err((ours, reason, words)) = answer else { continue };
+            let words = if several { format!("{instance}: {words}") } else { words };
+            let answer = Answer::not_passed(ours, reason, words);
+            // A proven failure outranks blindness; among equals the first instance speaks.
+            let outranks = matches!(answer.outcome, Outcome::Fail(_));
+            if worst.as_ref().is_none_or(|worst| outranks && !matches!(worst.outcome, Outcome::Fail(_))) {
+                worst = Some(answer);
+            }
+        }
+        let answer = worst.unwrap_or_else(|| {
+            Answer::pass(if several {
+                format!("all {} instances claim to be healthy", self.spec.instances.len())
+            } else {
+                "claims to be healthy".to_owned()
+            })
+        });
+        let facts = match answer.outcome {
+            Outcome::Blind(_) | Outcome::Skipped => Vec::new(),
+            Outcome::Pass => self.spec.facts(true, self.claimed(true, attempt.now)),
+            Outcome::Fail(_) => self.spec.facts(false, self.claimed(false, attempt.now)),
+        };
+        attempt.answer(0, answer.with(facts));
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    fn healthy(&self, healthy: bool) -> Fact {
+        let decisive = if self.decisive { "true" } else { "false" };
+        Fact::flag(&HEALTHY, &[("surface", &self.key.target), ("decisive", decisive)], healthy)
+    }
+
+    fn facts(&self, healthy: bool, since: Timestamp) -> Vec<Fact> {
+        vec![self.healthy(healthy), Fact::time(&CLAIM_CHANGED, &[("surface", &self.key.target)], since)]
+    }
+}

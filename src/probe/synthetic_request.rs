@@ -1,0 +1,197 @@
+//! `synthetic_request`: a business call as a user makes it, through the same door.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+use super::expect::{Seen, compare};
+use super::own_requests::OwnRequest;
+use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
+use crate::config::{Expect, HostPort, Tls};
+use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed};
+use crate::net::http::{HttpAnswer, HttpRequest};
+use crate::report::length;
+use crate::secret::{Secret, SecretSource};
+
+/// How much of a body is read.
+const BODY_CAP: usize = 1024 * 1024;
+
+/// What the documentation says.
+pub static KIND: Kind = Kind {
+    check: Check::SyntheticRequest,
+    about: "A business call as a user makes it, on a new connection, with credentials, and within a latency. It counts \
+            as proof that the site can do the work. Its own requests are subtracted from the traffic check's counters. \
+            With `unknown_path_status` a second call asks for a path that cannot exist: what answers that as well is \
+            not the application.",
+    example: "requests:\n  - {name: list_orders, url: \"http://10.1.4.7:8080/api/v1/orders?limit=1\",\n     headers: {authorization: {file: /etc/dr-exporter/token}},\n     expect: {status: [200], json_exists: [/items/0/id]}, max_latency: 800ms}",
+    metrics: &[&SUCCESS, &DURATION],
+    reasons: &[
+        Reason::Refused,
+        Reason::Unreachable,
+        Reason::Timeout,
+        Reason::Dns,
+        Reason::Tls,
+        Reason::Certificate,
+        Reason::HttpStatus,
+        Reason::BodyMismatch,
+        Reason::StaleData,
+        Reason::WrongValue,
+        Reason::WrongIdentity,
+        Reason::Misconfigured,
+    ],
+};
+
+/// Whether the call worked.
+pub static SUCCESS: Metric = Metric {
+    name: "dr_synthetic_request_success",
+    help: "1 if the last business request was answered as expected, in time, and is younger than three intervals; else 0; absent before the first run ended",
+    shape: Shape::Gauge,
+    labels: &["site", "system", "request"],
+    unrenewed: Unrenewed::BecomesZero,
+};
+
+/// How long the call took.
+pub static DURATION: Metric = Metric {
+    name: "dr_synthetic_request_duration_seconds",
+    help: "How long business requests took that got an answer: resolution, connection, TLS and answer together",
+    shape: Shape::Histogram(crate::ledger::DURATION_BOUNDS),
+    labels: &["site", "system", "request"],
+    unrenewed: Unrenewed::Stays,
+};
+
+/// A business call as planned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// System and name of the request.
+    pub key: CheckKey,
+    /// Where to.
+    pub url: Url,
+    /// How.
+    pub method: http::Method,
+    /// With which headers.
+    pub headers: BTreeMap<String, SecretSource>,
+    /// With which body.
+    pub body: Option<String>,
+    /// Where the connection goes instead of the URL's host.
+    pub connect_to: Option<HostPort>,
+    /// Which certificates are trusted.
+    pub tls: Option<Tls>,
+    /// What a good answer is.
+    pub expect: Expect,
+    /// How long it may take.
+    pub max_latency: Option<Duration>,
+    /// Workloads whose counters see this request.
+    pub counted_by: Vec<String>,
+    /// What those counters call it, if not by its path.
+    pub handler: Option<String>,
+    /// When to ask.
+    pub schedule: Schedule,
+}
+
+/// A business call that is made.
+pub struct SyntheticRequest {
+    spec: Spec,
+    tools: Arc<Tools>,
+    questions: [Question; 1],
+}
+
+// === impl SyntheticRequest ===
+
+impl SyntheticRequest {
+    /// Ready to ask; nothing is sent before the first attempt.
+    pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
+        let question = Question { key: spec.key.clone(), at_first: vec![], promised: vec![spec.success(false)] };
+        SyntheticRequest { spec, tools, questions: [question] }
+    }
+
+    async fn send(&self, url: Url, headers: Vec<(String, Secret)>) -> Result<HttpAnswer, Answer> {
+        let request = HttpRequest {
+            method: self.spec.method.clone(),
+            headers,
+            body: self.spec.body.clone(),
+            connect_to: self.spec.connect_to.clone(),
+            tls: self.spec.tls.clone(),
+            body_cap: BODY_CAP,
+            ..HttpRequest::get(url.clone())
+        };
+        let answered = self.tools.http.send(request).await;
+        if answered.is_ok() {
+            let handler: Arc<str> = Arc::from(self.spec.handler.as_deref().unwrap_or(url.path()));
+            for workload in &self.spec.counted_by {
+                let request = OwnRequest { handler: handler.clone(), at: crate::clock::now() };
+                self.tools.own_requests.note(&self.spec.key.system, workload, request);
+            }
+        }
+        answered.map_err(|error| Answer::not_passed(error.ours, error.reason, error.message))
+    }
+
+    async fn try_once(&self, attempt: &Attempt) -> Result<Answer, Answer> {
+        let mut headers = Vec::with_capacity(self.spec.headers.len());
+        for (name, source) in &self.spec.headers {
+            let value = source.read(&self.tools.secrets).await;
+            let value = value.map_err(|error| Answer::blind(Reason::Misconfigured, format!("the header {name}: {error}")))?;
+            headers.push((name.clone(), value));
+        }
+        let begun = tokio::time::Instant::now();
+        let answer = self.send(self.spec.url.clone(), headers.clone()).await?;
+        let took = begun.elapsed();
+        let duration = Fact::span(&DURATION, &[("request", &self.spec.key.target)], took);
+        let seen =
+            Seen { status: answer.status, headers: &answer.headers, body: &answer.body, whole: answer.whole };
+        if let Err((reason, words)) = compare(&self.spec.expect, seen, attempt.now) {
+            return Err(Answer::fail(reason, words).with([duration]));
+        }
+        if let Some(allowed) = self.spec.max_latency.filter(|allowed| took > *allowed) {
+            let words = format!("answered after {}, allowed are {}", length(took), length(allowed));
+            return Err(Answer::fail(Reason::Timeout, words).with([duration]));
+        }
+        let allowed = &self.spec.expect.unknown_path_status;
+        if !allowed.is_empty() {
+            let status = self.send(beside(&self.spec.url), headers).await?.status;
+            if !allowed.contains(&status) {
+                let words = format!("a path that cannot exist was answered with {status}: this is not the application");
+                return Err(Answer::fail(Reason::WrongIdentity, words).with([duration]));
+            }
+        }
+        let words = format!("status {} as expected, after {}", answer.status, length(took));
+        Ok(Answer::pass(words).with([duration, self.spec.success(true)]))
+    }
+}
+
+#[async_trait]
+impl Probe for SyntheticRequest {
+    fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.spec.schedule
+    }
+
+    async fn ask(&self, attempt: &Attempt) {
+        let answer = self.try_once(attempt).await.unwrap_or_else(|not_passed| not_passed);
+        attempt.answer(0, answer);
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    fn success(&self, success: bool) -> Fact {
+        Fact::flag(&SUCCESS, &[("request", &self.key.target)], success)
+    }
+}
+
+/// A path beside this one that no application knows.
+fn beside(url: &Url) -> Url {
+    let mut beside = url.clone();
+    let name = format!("dr-exporter-{:016x}", rand::random::<u64>());
+    if let Ok(mut segments) = beside.path_segments_mut() {
+        segments.pop().push(&name);
+    }
+    beside.set_query(None);
+    beside
+}

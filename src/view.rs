@@ -1,0 +1,83 @@
+//! What the web server, the terminal and the judging task look at: the report as of now, and how we are ourselves.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::ledger::Ledger;
+use crate::metrics::{Own, Process, open_metrics};
+use crate::model::{Verdict, seconds};
+use crate::report::{Declared, Report, length, report};
+
+/// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What was declared.
+    pub declared: Arc<Declared>,
+    /// What is remembered.
+    pub ledger: Arc<Ledger>,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// When the configuration was loaded.
+    pub loaded: Timestamp,
+    /// The configuration with its secrets masked.
+    pub masked: Arc<str>,
+}
+
+// === impl View ===
+
+impl View {
+    /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand.
+    pub fn report(&self) -> Report {
+        let now = (self.now)();
+        let mut report = report(&self.declared, &self.ledger.read(), now);
+        for system in &mut report.systems {
+            let (since, before) = self.ledger.judged(&system.declared.name, system.verdict, now);
+            system.since = since;
+            if let Some(before) = before {
+                log_change(&system.declared.name, before, system.verdict, &system.sentence);
+            }
+        }
+        report
+    }
+
+    /// `/metrics` in OpenMetrics.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: writing into a `String` does not fail.
+    pub fn open_metrics(&self) -> Result<String, std::fmt::Error> {
+        let own = Own {
+            config_loaded: seconds(self.loaded),
+            config_ok: true,
+            scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),
+            process: Process::read(),
+        };
+        open_metrics(self.report(), own)
+    }
+
+    /// Whether our own loops are alive; says nothing of the sites that we watch.
+    ///
+    /// # Errors
+    ///
+    /// The sentence for the one who asks why not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.ledger.wedged(Instant::now()).map_or(Ok(()), |(key, late)| {
+            let (check, target, system) = (key.check, &key.target, &key.system);
+            Err(format!("the check {check} of {target} in {system} is overdue by {}", length(late)))
+        })
+    }
+}
+
+fn log_change(system: &str, before: Verdict, verdict: Verdict, sentence: &str) {
+    match verdict {
+        Verdict::Unusable => tracing::error!(system, %before, %verdict, sentence, "the verdict changed"),
+        Verdict::Degraded | Verdict::Unknown => {
+            tracing::warn!(system, %before, %verdict, sentence, "the verdict changed");
+        }
+        Verdict::Usable | Verdict::NotApplicable => {
+            tracing::info!(system, %before, %verdict, sentence, "the verdict changed");
+        }
+    }
+}

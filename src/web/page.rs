@@ -1,0 +1,238 @@
+//! The page for people: what the site says beside what happened when we tried. Pure; works without scripts.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::model::{Check, Status, Unrenewed, Verdict};
+use crate::report::{CheckReport, Report, SystemReport, ago, check_in_words, length};
+
+/// How often the page asks anew, in seconds.
+const REFRESH: u32 = 10;
+
+const STYLE: &str = include_str!("page.css");
+
+/// The whole page.
+pub fn page(report: &Report, telemetry_path: &str) -> Markup {
+    let declared = &report.declared;
+    let mut systems: Vec<&SystemReport> = report.systems.iter().collect();
+    systems.sort_by_key(|system| (urgency(system), system.declared.name.clone()));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="refresh" content=(REFRESH);
+                meta name="color-scheme" content="light dark";
+                title { (headline(&systems)) " · " (declared.site) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (declared.site) }
+                    p { (declared.role) " in " (declared.region) ", as of " time datetime=(report.at) { (stamp(report)) } }
+                }
+                main {
+                    @if systems.is_empty() { p { "No system is configured." } }
+                    @if systems.len() > 1 { (overview(&systems)) }
+                    @for system in &systems { (card(report, system)) }
+                }
+                footer {
+                    p {
+                        "Every value comes from a background check; nothing was asked for this page. "
+                        a href=(telemetry_path) { "metrics" } " · "
+                        a href="/api/v1/report" { "JSON" } " · "
+                        a href="/config" { "configuration" } " · dr-exporter " (env!("CARGO_PKG_VERSION"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stamp(report: &Report) -> String {
+    report.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// The lower, the earlier somebody must look.
+fn urgency(system: &SystemReport) -> u8 {
+    match system.verdict {
+        Verdict::Unusable if system.healthy_but_unusable => 0,
+        Verdict::Unusable => 1,
+        Verdict::Unknown => 2,
+        Verdict::Degraded => 3,
+        Verdict::Usable => 4,
+        Verdict::NotApplicable => 5,
+    }
+}
+
+fn headline(systems: &[&SystemReport]) -> String {
+    let bad = systems.iter().filter(|system| system.verdict == Verdict::Unusable).count();
+    match (systems.first(), bad) {
+        (None, _) => "nothing configured".to_owned(),
+        (Some(worst), 0) => format!("{} {}", mark(worst.verdict), worst.verdict),
+        (Some(_), bad) => format!("{} {bad} unusable", mark(Verdict::Unusable)),
+    }
+}
+
+/// A sign beside the word, so that colour is never the only one.
+fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Usable => "✔",
+        Verdict::Degraded => "▲",
+        Verdict::Unusable => "✖",
+        Verdict::Unknown => "?",
+        Verdict::NotApplicable => "–",
+    }
+}
+
+fn status_mark(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✔",
+        Status::Fail => "✖",
+        Status::Unknown => "?",
+        Status::Skipped => "–",
+        Status::Waived => "▲",
+    }
+}
+
+fn overview(systems: &[&SystemReport]) -> Markup {
+    html! {
+        nav aria-label="systems" {
+            ul {
+                @for system in systems {
+                    li { a class=(system.verdict) href={ "#" (system.declared.name) } { (mark(system.verdict)) " " (system.declared.name) } }
+                }
+            }
+        }
+    }
+}
+
+fn card(report: &Report, system: &SystemReport) -> Markup {
+    let (maintenance, drill) = system.gates(report.at);
+    let tried: Vec<_> = system.checks.iter().filter(|check| check.key.check != Check::Surface).collect();
+    html! {
+        section id=(system.declared.name) class={ "card " (system.verdict) } {
+            h2 {
+                span class="badge" { (mark(system.verdict)) " " (system.verdict) }
+                " " (system.declared.name)
+                small { (system.declared.strategy) ", " (system.role) ", since " (ago(report.at, system.since)) }
+            }
+            p class="sentence" { (system.sentence) }
+            @if maintenance { p class="gate" { "Maintenance is announced: pages are held back, the verdict is not." } }
+            @if drill { p class="gate" { "A failover exercise is announced: pages are held back, the verdict is not." } }
+            div class="sides" {
+                div {
+                    h3 { "What the site says" }
+                    @if system.surfaces.is_empty() { p { "No surface is configured." } }
+                    ul class="facts" {
+                        @for surface in &system.surfaces {
+                            li class=(claim_class(surface.healthy)) {
+                                strong { (claim_mark(surface.healthy)) " " (surface.name) }
+                                @if surface.decisive { " " span class="tag" { "decisive" } }
+                                @if surface.contradicted == Some(true) { " " span class="tag loud" { "contradicted" } }
+                                p { (surface.detail) }
+                            }
+                        }
+                    }
+                }
+                div {
+                    h3 { "What happened when we tried" }
+                    @if tried.is_empty() { p { "Nothing is tried." } }
+                    ul class="facts" {
+                        @for check in &tried { (row(report, check)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn claim_class(healthy: Option<bool>) -> &'static str {
+    match healthy {
+        Some(true) => "claims",
+        Some(false) => "fail",
+        None => "unknown",
+    }
+}
+
+fn claim_mark(healthy: Option<bool>) -> &'static str {
+    match healthy {
+        Some(true) => "“healthy”",
+        Some(false) => "“not healthy”",
+        None => "(says nothing)",
+    }
+}
+
+fn row(report: &Report, check: &CheckReport) -> Markup {
+    let (record, now) = (&check.record, report.at);
+    let last = record.last.as_ref().map(|last| ago(now, last.finished));
+    html! {
+        li class=(check.status) {
+            strong { (status_mark(check.status)) " " (check.status) }
+            " " (check_in_words(check.key.check)) " of " (check.key.target)
+            @if let Some(reason) = check.reason { " " span class="tag" { (reason) } }
+            @if !check.required { " " span class="tag" { "evidence" } }
+            p { (check.detail(now)) }
+            @if let Some(waiver) = &check.waiver { p { "Waived until " (waiver.until) ": " (waiver.because) } }
+            details {
+                summary {
+                    (last.as_deref().unwrap_or("never")) ", every " (length(record.schedule.interval))
+                    @if let Some(success) = record.last_success { @if check.status != Status::Pass { ", last passed " (ago(now, success)) } }
+                }
+                (history(check))
+                table {
+                    @for (fact, value) in record.facts(now) {
+                        tr {
+                            td { code { (fact.metric.name) } }
+                            td { @for (name, value) in &fact.labels { (name) "=" (value) " " } }
+                            td class="number" { (number(fact.metric.name, value)) @if fact.metric.unrenewed == Unrenewed::Stays { "" } }
+                        }
+                    }
+                }
+                @if !record.failures.is_empty() {
+                    h4 { "Failures that are remembered" }
+                    ul {
+                        @for failure in record.failures.iter().rev() {
+                            li { (ago(now, failure.finished)) ": " (failure.detail) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The newest runs as a row of bars: height is how long a run took, a broken bar is one that did not pass.
+fn history(check: &CheckReport) -> Markup {
+    let recent = &check.record.recent;
+    let longest = recent.iter().map(|run| run.took.as_secs_f64()).fold(0.001, f64::max);
+    let width = recent.len() * 6;
+    let failed = recent.iter().filter(|run| run.outcome.reason().is_some()).count();
+    html! {
+        @if !recent.is_empty() {
+            svg class="history" viewBox={ "0 0 " (width) " 24" } width=(width) height="24" role="img"
+                aria-label={ "the last " (recent.len()) " runs: " (failed) " did not pass; the longest took " (number("seconds", longest)) " s" } {
+                @for (place, run) in recent.iter().enumerate() {
+                    @let height = (run.took.as_secs_f64() / longest * 20.0).max(2.0).round();
+                    @let bad = run.outcome.reason().is_some();
+                    rect class=(if bad { "bad" } else { "good" }) x=(place * 6) y=(if bad { 0.0 } else { 24.0 - height })
+                        width="4" height=(if bad { 24.0 } else { height }) {}
+                }
+            }
+        }
+    }
+}
+
+/// A value as people read it: points in time as such.
+fn number(metric: &str, value: f64) -> String {
+    if metric.ends_with("_timestamp_seconds") {
+        if value == 0.0 {
+            return "never".to_owned();
+        }
+        if let Ok(at) = jiff::Timestamp::from_second(value as i64) {
+            return at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        }
+    }
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
