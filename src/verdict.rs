@@ -160,7 +160,7 @@ pub fn judge(intent: Intent, checks: &[Weighed], claims: &[Claim]) -> Judgement 
         Verdict::Usable
     };
     let mut against: Vec<Weighed> = proven().chain(unknown()).cloned().collect();
-    against.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| (a.check, &a.target).cmp(&(b.check, &b.target))));
+    against.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| (a.check, &a.target, a.reason).cmp(&(b.check, &b.target, b.reason))));
     let claims_health = claims.iter().any(|claim| claim.decisive && claim.healthy == Some(true));
     let healthy_but_unusable = verdict == Verdict::Unusable && claims_health;
     Judgement { verdict, against, healthy_but_unusable }

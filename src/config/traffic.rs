@@ -104,6 +104,8 @@ pub enum TrafficSource {
 pub struct PrometheusSource {
     /// Where the server answers, without `/api/v1`.
     pub url: HttpUrl,
+    /// How often that server scrapes the workload; default: the check's interval, and at least a minute.
+    pub scrape_interval: Option<Span>,
     /// Labels that select the series of the workload, each with its exact value.
     #[schemars(extend("propertyNames" = {"type": "string", "format": "label-name"}))]
     pub matchers: BTreeMap<String, String>,

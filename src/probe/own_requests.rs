@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 /// How many are kept while nobody takes them; far more than are sent in an interval of the traffic check.
-const KEPT: usize = 100_000;
+const KEPT: usize = 10_000;
 
 /// A request of ours that got an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnRequest {
     /// What the application's counter calls it, or its path.
     pub handler: Arc<str>,
+    /// When it was sent.
+    pub sent: Timestamp,
     /// When the answer came.
-    pub at: Timestamp,
+    pub answered: Timestamp,
 }
 
 /// What was sent and not yet taken into account, by system and workload.

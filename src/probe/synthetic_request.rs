@@ -117,11 +117,12 @@ impl SyntheticRequest {
             body_cap: BODY_CAP,
             ..HttpRequest::get(url.clone())
         };
+        let sent = crate::clock::now();
         let answered = self.tools.http.send(request).await;
         if answered.is_ok() {
             let handler: Arc<str> = Arc::from(self.spec.handler.as_deref().unwrap_or(url.path()));
             for workload in &self.spec.counted_by {
-                let request = OwnRequest { handler: handler.clone(), at: crate::clock::now() };
+                let request = OwnRequest { handler: handler.clone(), sent, answered: crate::clock::now() };
                 self.tools.own_requests.note(&self.spec.key.system, workload, request);
             }
         }

@@ -1,0 +1,75 @@
+//! The instances themselves as the source of counters.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use url::Url;
+
+use super::{Hindrance, Traffic, too_slow};
+use crate::exposition::Format;
+use crate::model::Reason;
+use crate::net::http::HttpRequest;
+use crate::secret::Secret;
+use crate::traffic::Scrape;
+
+/// How large an exposition may be, unpacked.
+const BODY_CAP: usize = 32 * 1024 * 1024;
+/// OpenMetrics or the text format; no protobuf.
+const ACCEPT: &str = "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.8,*/*;q=0.1";
+
+impl Traffic {
+    /// Reads every instance once, side by side.
+    pub(super) async fn read_instances(
+        &self,
+        instances: &[(String, Url)],
+        now: Timestamp,
+        patience: Duration,
+    ) -> Option<Hindrance> {
+        let reads = instances.iter().map(|(_, url)| async {
+            tokio::time::timeout(patience, self.scrape(url)).await.unwrap_or_else(|_| Err(too_slow(patience)))
+        });
+        let scrapes = join_all(reads).await;
+        let (window, _) = &mut *self.state();
+        let names: Vec<&str> = instances.iter().map(|(name, _)| name.as_str()).collect();
+        window.set_instances(&names, now);
+        let mut hindrance = None;
+        for (name, scrape) in names.into_iter().zip(scrapes) {
+            match scrape {
+                Ok((at, scrape)) => window.observe(name, at, &scrape),
+                Err((reason, words)) => {
+                    window.missed(name, now);
+                    hindrance.get_or_insert((reason, format!("{name}: {words}")));
+                }
+            }
+        }
+        hindrance
+    }
+
+    async fn scrape(&self, url: &Url) -> Result<(Timestamp, Scrape), Hindrance> {
+        let request = HttpRequest {
+            headers: vec![("accept".to_owned(), Secret::new(ACCEPT))],
+            body_cap: BODY_CAP,
+            ..HttpRequest::get(url.clone())
+        };
+        let answer = self.tools.http.send(request).await.map_err(|error| (error.reason, error.message))?;
+        let at = crate::clock::now();
+        if answer.status != 200 {
+            return Err((Reason::HttpStatus, format!("the metrics answered with status {}", answer.status)));
+        }
+        if !answer.whole {
+            return Err((Reason::Limit, format!("the metrics are larger than {BODY_CAP} bytes")));
+        }
+        let content_type = answer.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Many small exporters send no type, or plain text without a version: that has always meant 0.0.4.
+        let format = match content_type {
+            None => Format::Text,
+            Some(named) => Format::from_content_type(named).ok_or_else(|| {
+                (Reason::BodyMismatch, "the metrics are neither OpenMetrics nor the text format".to_owned())
+            })?,
+        };
+        let window = self.state().0.selectors().clone();
+        let scrape = window.read(&answer.body, format);
+        scrape.map(|scrape| (at, scrape)).map_err(|error| (Reason::BodyMismatch, format!("the metrics: {error}")))
+    }
+}
