@@ -39,7 +39,9 @@ impl fmt::Display for Problem {
 
 impl Problems {
     pub(super) fn sorted(mut problems: Vec<Problem>) -> Self {
-        problems.sort();
+        problems.sort_by(|a, b| {
+            (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message))
+        });
         problems.dedup();
         Self(problems)
     }

@@ -227,6 +227,11 @@ impl Workload {
     pub fn label(&self) -> Option<&str> {
         self.name.as_deref().or(self.deployment.as_deref()).or(self.statefulset.as_deref())
     }
+
+    /// Whether nothing says where it runs: neither instances nor an object of a cluster.
+    pub fn is_bare(&self) -> bool {
+        self.instances.is_empty() && self.deployment.is_none() && self.statefulset.is_none()
+    }
 }
 
 // === impl Default ===
