@@ -51,7 +51,7 @@ impl App {
         let ledger = Arc::new(Ledger::default());
         let in_flight = config.defaults.limits.concurrency as usize;
         let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight);
-        let masked = Arc::from(crate::config::masked_yaml(loaded));
+        let masked = Arc::from(loaded.masked_yaml());
         let view = View { declared: Arc::new(declared), ledger, now: clock::now, loaded: clock::now(), masked };
         App { view, scheduler, probes }
     }

@@ -133,6 +133,10 @@ pub trait Probe: Send + Sync {
     /// Makes one attempt. What has no answer when it returns is blind with `internal`; what has none when the
     /// deadline aborts it has failed with `timeout`. A later answer to the same question replaces an earlier one.
     async fn ask(&self, attempt: &Attempt);
+
+    /// Called after a deadline aborted [`Probe::ask`], with a short deadline of its own: tells the other side to stop
+    /// what it may still be doing for us.
+    async fn abandon(&self) {}
 }
 
 // === impl Ask ===

@@ -24,6 +24,9 @@ use crate::tasks::{Stop, Tasks};
 /// First runs are spread over the interval, but nobody waits longer than this for a first answer.
 const FIRST_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long telling the other side to stop may take.
+const ABANDON_WITHIN: Duration = Duration::from_millis(500);
+
 /// What the scheduler works with.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
@@ -129,6 +132,9 @@ impl Scheduler {
         self.ledger.due(probe.questions(), None);
         let attempt = Attempt::new((self.now)(), deadline, questions);
         let ended = timeout_at(deadline, AssertUnwindSafe(probe.ask(&attempt)).catch_unwind()).await;
+        if ended.is_err() {
+            let _ = tokio::time::timeout(ABANDON_WITHIN, probe.abandon()).await;
+        }
         let timeout = probe.schedule().timeout;
         attempt
             .into_answers()

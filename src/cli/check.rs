@@ -21,7 +21,7 @@ pub fn check(file: &Path) -> ExitCode {
 
 /// Loads a configuration and prints every warning or every error.
 pub fn load(file: &Path) -> Result<Loaded, ExitCode> {
-    match config::load(file) {
+    match config::load(file, crate::clock::now()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));

@@ -67,6 +67,10 @@ pub struct Endpoint {
     #[serde(deserialize_with = "scalar::text_or_credential")]
     #[schemars(schema_with = "scalar::text_or_credential_schema")]
     pub url: Option<SecretSource>,
+    /// Where its owner expects the application to look: another host, port or database in `url` is a finding.
+    #[serde(deserialize_with = "scalar::text_or_credential")]
+    #[schemars(schema_with = "scalar::text_or_credential_schema")]
+    pub expected_url: Option<SecretSource>,
     /// The password, when `url` holds none.
     #[schemars(schema_with = "scalar::credential_schema")]
     pub password: Option<SecretSource>,
