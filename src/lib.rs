@@ -6,3 +6,4 @@ pub mod exposition;
 pub mod model;
 pub mod net;
 pub mod secret;
+pub mod traffic;
