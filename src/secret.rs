@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 use tokio::io::AsyncReadExt;
 
 pub use self::kubernetes::{KubernetesAccess, Secrets};
@@ -211,14 +211,16 @@ impl<'de> Deserialize<'de> for SecretSource {
             (None, Some(name), None, None) => Ok(Self::Env(name)),
             (None, None, Some(RawReference { namespace, name, key }), None) => {
                 if [&namespace, &name, &key].iter().any(|part| part.is_empty() || part.contains('/')) {
-                    return Err(de::Error::custom("`secret` needs a namespace, a name and a key, each without `/`"));
+                    return Err(de::Error::custom(
+                        "`secret` needs a namespace, a name and a key, each without `/`",
+                    ));
                 }
                 Ok(Self::Kubernetes { namespace, name, key })
             }
             (None, None, None, Some(value)) => Ok(Self::Value(value)),
-            (None, None, None, None) => {
-                Err(de::Error::custom("a credential needs one of `file`, `env`, `secret`, `value`; none is given"))
-            }
+            (None, None, None, None) => Err(de::Error::custom(
+                "a credential needs one of `file`, `env`, `secret`, `value`; none is given",
+            )),
             _ => Err(de::Error::custom(
                 "a credential needs exactly one of `file`, `env`, `secret`, `value`; several are given",
             )),
@@ -277,7 +279,9 @@ fn checked(bytes: Vec<u8>) -> Result<Secret, String> {
 fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied: the exporter's user may not read it".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            "permission denied: the exporter's user may not read it".to_owned()
+        }
         kind => format!("cannot be read: {kind}"),
     }
 }
@@ -296,9 +300,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_loses_one_line_end_only() {
-        for (content, expected) in
-            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("a\r", "a\r"), ("", "")]
-        {
+        for (content, expected) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a ", " a "),
+            ("a\r", "a\r"),
+            ("", ""),
+        ] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(content.as_bytes()).unwrap();
             let secret = read(&SecretSource::File(file.path().into())).await.unwrap();

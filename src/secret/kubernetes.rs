@@ -55,7 +55,9 @@ impl Secrets {
         let client = self.client().await?;
         let api: Api<KubeSecret> = Api::namespaced(client, namespace);
         let secret = match timeout(PATIENCE, api.get(name)).await {
-            Err(_) => return Err(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs())),
+            Err(_) => {
+                return Err(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()));
+            }
             Ok(Ok(secret)) => secret,
             Ok(Err(kube::Error::Api(status))) => return Err(refusal(status.code, namespace, name)),
             // The text of the other errors may quote headers or bodies.
@@ -172,12 +174,15 @@ mod tests {
     }
 
     fn status(code: u16) -> String {
-        format!(r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"m","reason":"R","code":{code}}}"#)
+        format!(
+            r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"m","reason":"R","code":{code}}}"#
+        )
     }
 
     #[tokio::test]
     async fn a_key_is_read_by_name() {
-        let body = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"pw":"aHVudGVyMg=="}}"#;
+        let body =
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"pw":"aHVudGVyMg=="}}"#;
         let (secret, line) = ask(200, body).await;
         assert_eq!(secret.unwrap().expose(), "hunter2");
         assert!(line.starts_with("GET /api/v1/namespaces/ns/secrets/db"), "{line}");
@@ -185,10 +190,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_key_a_refusal_and_a_missing_secret_are_told_apart() {
-        let body = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"other":"aHVudGVyMg=="}}"#;
-        assert_eq!(ask(200, body).await.0.unwrap_err().to_string(), "secret ns/db key pw: the Secret has no key `pw`");
+        let body =
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"other":"aHVudGVyMg=="}}"#;
+        assert_eq!(
+            ask(200, body).await.0.unwrap_err().to_string(),
+            "secret ns/db key pw: the Secret has no key `pw`"
+        );
         let forbidden = ask(403, &status(403)).await.0.unwrap_err().to_string();
-        assert!(forbidden.contains("`get` on `secrets` with resourceNames [db] in namespace ns"), "{forbidden}");
+        assert!(
+            forbidden.contains("`get` on `secrets` with resourceNames [db] in namespace ns"),
+            "{forbidden}"
+        );
         let absent = ask(404, &status(404)).await.0.unwrap_err().to_string();
         assert_eq!(absent, "secret ns/db key pw: there is no such Secret");
         assert!(ask(401, &status(401)).await.0.unwrap_err().to_string().contains("token"));
