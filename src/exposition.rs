@@ -4,11 +4,7 @@
 //! wanted costs a look at its name; labels are decoded only when asked for, and borrow from the body unless an
 //! escape forces a copy. A line that cannot be read is an item with its place, and reading goes on behind it.
 //!
-<<<<<<< HEAD
-//! What counts as readable was settled by trying 170 bodies on Prometheus 3 and on promtool (the tables are in
-=======
 //! What counts as readable was settled by trying 171 bodies on Prometheus 3 and on promtool (the tables are in
->>>>>>> expo
 //! the tests), because an exporter that is stricter than the user's Prometheus is blind where Prometheus sees:
 //!
 //! * Text 0.0.4: a line is read if the specification *or* the server accepts it: a missing comma between labels,

@@ -53,11 +53,7 @@ pub(super) fn read(line: &str, format: Format) -> At<Line<'_>> {
     let is_comment = line.as_bytes().get(start) == Some(&b'#');
     // In a free comment of the text format a carriage return is harmless.
     if line.ends_with('\r')
-<<<<<<< HEAD
-        && (!is_comment || format == Format::OpenMetrics || is_metadata(line[start..].as_bytes()))
-=======
         && (!is_comment || format == Format::OpenMetrics || is_metadata(&line.as_bytes()[start..]))
->>>>>>> expo
     {
         return Err((line.len() - 1, Fault::CarriageReturn));
     }
@@ -236,10 +232,6 @@ fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
     let is_signed_nan = value.is_nan() && text.starts_with(['+', '-']);
-<<<<<<< HEAD
-    (!is_signed_nan && !(value.is_infinite() && has_digit)).then_some(value)
-=======
     let is_overflow = value.is_infinite() && has_digit;
     if is_signed_nan || is_overflow { None } else { Some(value) }
->>>>>>> expo
 }

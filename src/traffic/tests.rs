@@ -100,14 +100,11 @@ fn l52_a_counter_that_is_not_wired_is_suspect_and_never_zero() {
     let (a, b) = (Suspicion::NothingMoves("a".to_owned()), Suspicion::NothingMoves("b".to_owned()));
     assert_eq!((found.suspect, found.zero), (vec![a, b], None));
 
-<<<<<<< HEAD
-=======
     let mut died = window(&[]);
     run(&mut died, &["a"], 0, 720, |s| line("/health", s.min(90)));
     assert_eq!(died.judge(at(660)).zero, Some(true), "it moved within the window");
     assert_eq!(died.judge(at(720)).suspect, [Suspicion::NothingMoves("a".to_owned())]);
 
->>>>>>> expo
     let mut gauge = window(&[]);
     run(&mut gauge, &["a"], 0, 660, |s| format!("# TYPE http_requests_total gauge\n{}", probes(s)));
     assert_eq!(gauge.judge(at(660)).suspect, [Suspicion::DeclaredNotCounter]);

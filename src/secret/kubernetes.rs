@@ -1,0 +1,215 @@
+//! One key of a Kubernetes Secret, got by name: the exporter never lists or watches Secrets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::{Secret, checked};
+
+/// The time that the API server gets; the deadline of the check bounds it further.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How the Kubernetes API is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KubernetesAccess {
+    /// The pod's own account, else the file that `KUBECONFIG` names; neither is an error once a Secret is asked for.
+    #[default]
+    Auto,
+    /// This kubeconfig file, and this context of it (default: its current one).
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// The context.
+        context: Option<String>,
+    },
+    /// Never: a supported way to run.
+    Disabled,
+}
+
+/// Reads Secrets; makes its client at the first use, so that a run without a cluster needs none.
+#[derive(Debug)]
+pub struct Secrets {
+    access: KubernetesAccess,
+    client: OnceCell<ClientBox>,
+}
+
+/// `kube::Client` has no `Debug`.
+#[derive(Clone)]
+struct ClientBox(Client);
+
+// === impl Secrets ===
+
+impl Secrets {
+    /// Takes note of the way in; touches nothing yet.
+    pub fn new(access: KubernetesAccess) -> Self {
+        Self { access, client: OnceCell::new() }
+    }
+
+    /// The value of one key.
+    pub(super) async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, String> {
+        let client = self.client().await?;
+        let api: Api<KubeSecret> = Api::namespaced(client, namespace);
+        let secret = match timeout(PATIENCE, api.get(name)).await {
+            Err(_) => {
+                return Err(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()));
+            }
+            Ok(Ok(secret)) => secret,
+            Ok(Err(kube::Error::Api(status))) => return Err(refusal(status.code, namespace, name)),
+            // The text of the other errors may quote headers or bodies.
+            Ok(Err(_)) => return Err("the Kubernetes API cannot be reached".to_owned()),
+        };
+        match secret.data.unwrap_or_default().remove(key) {
+            Some(bytes) => checked(bytes.0),
+            None => Err(format!("the Secret has no key `{key}`")),
+        }
+    }
+
+    /// The client, made at the first call; a failure is tried again at the next one.
+    ///
+    /// # Errors
+    /// A sentence that says why there is no way to the API.
+    pub async fn client(&self) -> Result<Client, String> {
+        let made = self.client.get_or_try_init(|| async {
+            let mut config = match &self.access {
+                KubernetesAccess::Disabled => return Err("kubernetes.mode is `disabled`".to_owned()),
+                KubernetesAccess::Auto => automatic().await?,
+                KubernetesAccess::Kubeconfig { path, context } => {
+                    let read = Kubeconfig::read_from(path)
+                        .map_err(|_| format!("{} cannot be read as a kubeconfig", path.display()))?;
+                    from_kubeconfig(read, context.clone()).await?
+                }
+            };
+            config.connect_timeout = Some(PATIENCE);
+            config.read_timeout = Some(PATIENCE);
+            let client = Client::try_from(config)
+                .map_err(|_| "the Kubernetes client cannot be built from its configuration".to_owned())?;
+            Ok(ClientBox(client))
+        });
+        made.await.map(|boxed| boxed.0.clone())
+    }
+}
+
+impl std::fmt::Debug for ClientBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+async fn automatic() -> Result<Config, String> {
+    if let Ok(config) = Config::incluster() {
+        return Ok(config);
+    }
+    match Kubeconfig::from_env() {
+        Ok(Some(read)) => from_kubeconfig(read, None).await,
+        Ok(None) => Err("there is no Kubernetes API: not in a cluster and KUBECONFIG is not set".to_owned()),
+        Err(_) => Err("the file that KUBECONFIG names cannot be read as a kubeconfig".to_owned()),
+    }
+}
+
+async fn from_kubeconfig(read: Kubeconfig, context: Option<String>) -> Result<Config, String> {
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(read, &options)
+        .await
+        .map_err(|_| "the kubeconfig has no such context, or its cluster or user is not usable".to_owned())
+}
+
+fn refusal(code: u16, namespace: &str, name: &str) -> String {
+    match code {
+        401 => "the Kubernetes API does not accept our account's token".to_owned(),
+        403 => format!(
+            "forbidden: our account needs the rule `get` on `secrets` with resourceNames [{name}] in namespace {namespace}"
+        ),
+        404 => "there is no such Secret".to_owned(),
+        code => format!("the Kubernetes API answered {code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::secret::SecretSource;
+
+    /// Answers every request with one status and body, and hands back the first request's line.
+    async fn api(status: u16, body: &str) -> (tempfile::NamedTempFile, impl Future<Output = String> + use<>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let serve = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 8192];
+            let read = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            String::from_utf8_lossy(&request[..read]).lines().next().unwrap().to_owned()
+        };
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(
+            file,
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: k, cluster: {{server: 'http://{address}'}}}}]\n\
+             users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n"
+        )
+        .unwrap();
+        (file, serve)
+    }
+
+    async fn ask(status: u16, body: &str) -> (Result<Secret, crate::secret::SecretError>, String) {
+        let (kubeconfig, serve) = api(status, body).await;
+        let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
+        let secrets = Secrets::new(access);
+        let source = SecretSource::Kubernetes { namespace: "ns".into(), name: "db".into(), key: "pw".into() };
+        tokio::join!(source.read(&secrets), serve)
+    }
+
+    fn status(code: u16) -> String {
+        format!(
+            r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"m","reason":"R","code":{code}}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn a_key_is_read_by_name() {
+        let body =
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"pw":"aHVudGVyMg=="}}"#;
+        let (secret, line) = ask(200, body).await;
+        assert_eq!(secret.unwrap().expose(), "hunter2");
+        assert!(line.starts_with("GET /api/v1/namespaces/ns/secrets/db"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_key_a_refusal_and_a_missing_secret_are_told_apart() {
+        let body =
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"other":"aHVudGVyMg=="}}"#;
+        assert_eq!(
+            ask(200, body).await.0.unwrap_err().to_string(),
+            "secret ns/db key pw: the Secret has no key `pw`"
+        );
+        let forbidden = ask(403, &status(403)).await.0.unwrap_err().to_string();
+        assert!(
+            forbidden.contains("`get` on `secrets` with resourceNames [db] in namespace ns"),
+            "{forbidden}"
+        );
+        let absent = ask(404, &status(404)).await.0.unwrap_err().to_string();
+        assert_eq!(absent, "secret ns/db key pw: there is no such Secret");
+        assert!(ask(401, &status(401)).await.0.unwrap_err().to_string().contains("token"));
+    }
+
+    #[tokio::test]
+    async fn disabled_says_so() {
+        let source = SecretSource::Kubernetes { namespace: "ns".into(), name: "db".into(), key: "pw".into() };
+        let error = source.read(&Secrets::new(KubernetesAccess::Disabled)).await.unwrap_err();
+        assert_eq!(error.to_string(), "secret ns/db key pw: kubernetes.mode is `disabled`");
+    }
+}
