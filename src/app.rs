@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Kubernetes, KubernetesMode, Loaded, Region};
 use crate::ledger::Ledger;
 use crate::net::http::HttpClient;
-use crate::net::region::Regions;
+use crate::net::region::{RegionMembers, Regions};
 use crate::net::resolve::Resolver;
 use crate::plan::{Plan, plan};
 use crate::probe::own_requests::OwnRequests;
 use crate::probe::slots::Slots;
 use crate::probe::{Probe, Tools};
 use crate::scheduler::Scheduler;
-use crate::secret::Secrets;
+use crate::secret::{KubernetesAccess, Secrets};
 use crate::tasks::{EndedEarly, Tasks};
 use crate::view::View;
 use crate::web::{Bound, Site};
@@ -79,11 +79,27 @@ fn tools(config: &Config) -> Tools {
     Tools {
         http: HttpClient::new(resolver.clone()),
         resolver,
-        secrets: Secrets::new(&config.kubernetes),
-        regions: Regions::new(&config.regions),
+        secrets: Secrets::new(kubernetes(config)),
+        regions: Regions::new(config.regions.iter().map(members)),
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
     }
+}
+
+fn kubernetes(config: &Config) -> KubernetesAccess {
+    let Kubernetes { mode, kubeconfig, context } = &config.kubernetes;
+    match (mode, kubeconfig) {
+        (KubernetesMode::Disabled, _) => KubernetesAccess::Disabled,
+        (KubernetesMode::Auto, None) => KubernetesAccess::Auto,
+        (KubernetesMode::Auto, Some(path)) => {
+            KubernetesAccess::Kubeconfig { path: path.clone(), context: context.clone() }
+        }
+    }
+}
+
+fn members((name, region): (&String, &Region)) -> (String, RegionMembers) {
+    let Region { cidrs, host_suffixes } = region;
+    (name.clone(), RegionMembers { cidrs: cidrs.clone(), host_suffixes: host_suffixes.clone() })
 }
 
 async fn judge(view: View, mut stop: crate::tasks::Stop) {

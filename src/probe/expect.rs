@@ -1,10 +1,13 @@
 //! Whether an HTTP answer is the expected one. Pure.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::{Expect, NewestInBody};
+use crate::config::{Expect, NewestInBody, Tls};
 use crate::model::{Reason, age};
+use crate::net::http::{BodyEnd, HttpResponse};
 use crate::report::length;
 
 /// How far in the future a moment may be before it is wrong: clocks differ a little.
@@ -23,6 +26,23 @@ pub struct Seen<'a> {
     pub body: &'a [u8],
     /// The whole body was read.
     pub whole: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// What an answer shows.
+    pub fn of(answer: &'a HttpResponse) -> Self {
+        Seen {
+            status: answer.status.as_u16(),
+            headers: &answer.headers,
+            body: &answer.body,
+            whole: answer.end == BodyEnd::Complete,
+        }
+    }
+}
+
+/// The certificates that are trusted beside the system's.
+pub fn ca_files(tls: Option<&Tls>) -> Vec<PathBuf> {
+    tls.and_then(|tls| tls.ca_file.clone()).into_iter().collect()
 }
 
 /// What is wrong with an answer.

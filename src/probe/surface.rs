@@ -7,14 +7,11 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use url::Url;
 
-use super::expect::{Seen, compare, needs_body};
+use super::expect::{Seen, ca_files, compare, needs_body};
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
 use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason, Shape, Unrenewed};
-use crate::net::http::HttpRequest;
-
-/// How much of a body is read.
-const BODY_CAP: usize = 256 * 1024;
+use crate::net::http::{HttpRequest, SURFACE_CAP};
 
 /// What the documentation says.
 pub static KIND: Kind = Kind {
@@ -96,18 +93,16 @@ impl Surface {
     async fn ask_one(&self, url: &Url, now: Timestamp) -> Result<(), (bool, Reason, String)> {
         let expect = &self.spec.expect;
         let request = HttpRequest {
-            connect_to: self.spec.connect_to.clone(),
-            tls: self.spec.tls.clone(),
-            body_cap: if needs_body(expect) { BODY_CAP } else { 0 },
+            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
+            ca_files: ca_files(self.spec.tls.as_ref()),
+            cap: if needs_body(expect) { SURFACE_CAP } else { 0 },
             ..HttpRequest::get(url.clone())
         };
         let answer = match self.tools.http.send(request).await {
             Ok(answer) => answer,
             Err(error) => return Err((error.ours, error.reason, error.message)),
         };
-        let seen =
-            Seen { status: answer.status, headers: &answer.headers, body: &answer.body, whole: answer.whole };
-        compare(expect, seen, now).map_err(|(reason, words)| (false, reason, words))
+        compare(expect, Seen::of(&answer), now).map_err(|(reason, words)| (false, reason, words))
     }
 
     /// Notes the claim and returns since when it stands.

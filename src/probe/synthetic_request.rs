@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderName;
 use url::Url;
 
-use super::expect::{Seen, compare};
+use super::expect::{Seen, ca_files, compare};
 use super::own_requests::OwnRequest;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
 use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed};
-use crate::net::http::{HttpAnswer, HttpRequest};
+use crate::net::http::{HttpRequest, HttpResponse};
 use crate::report::length;
 use crate::secret::{Secret, SecretSource};
 
@@ -107,14 +108,14 @@ impl SyntheticRequest {
         SyntheticRequest { spec, tools, questions: [question] }
     }
 
-    async fn send(&self, url: Url, headers: Vec<(String, Secret)>) -> Result<HttpAnswer, Answer> {
+    async fn send(&self, url: Url, headers: Vec<(HeaderName, Secret)>) -> Result<HttpResponse, Answer> {
         let request = HttpRequest {
             method: self.spec.method.clone(),
             headers,
-            body: self.spec.body.clone(),
-            connect_to: self.spec.connect_to.clone(),
-            tls: self.spec.tls.clone(),
-            body_cap: BODY_CAP,
+            body: self.spec.body.clone().map(Into::into),
+            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
+            ca_files: ca_files(self.spec.tls.as_ref()),
+            cap: BODY_CAP,
             ..HttpRequest::get(url.clone())
         };
         let sent = crate::clock::now();
@@ -134,15 +135,15 @@ impl SyntheticRequest {
         for (name, source) in &self.spec.headers {
             let value = source.read(&self.tools.secrets).await;
             let value = value.map_err(|error| Answer::blind(Reason::Misconfigured, format!("the header {name}: {error}")))?;
-            headers.push((name.clone(), value));
+            let name = HeaderName::try_from(name.as_str())
+                .map_err(|_| Answer::blind(Reason::Misconfigured, format!("`{name}` is not the name of a header")))?;
+            headers.push((name, value));
         }
         let begun = tokio::time::Instant::now();
         let answer = self.send(self.spec.url.clone(), headers.clone()).await?;
         let took = begun.elapsed();
         let duration = Fact::span(&DURATION, &[("request", &self.spec.key.target)], took);
-        let seen =
-            Seen { status: answer.status, headers: &answer.headers, body: &answer.body, whole: answer.whole };
-        if let Err((reason, words)) = compare(&self.spec.expect, seen, attempt.now) {
+        if let Err((reason, words)) = compare(&self.spec.expect, Seen::of(&answer), attempt.now) {
             return Err(Answer::fail(reason, words).with([duration]));
         }
         if let Some(allowed) = self.spec.max_latency.filter(|allowed| took > *allowed) {
@@ -151,13 +152,13 @@ impl SyntheticRequest {
         }
         let allowed = &self.spec.expect.unknown_path_status;
         if !allowed.is_empty() {
-            let status = self.send(beside(&self.spec.url), headers).await?.status;
+            let status = self.send(beside(&self.spec.url), headers).await?.status.as_u16();
             if !allowed.contains(&status) {
                 let words = format!("a path that cannot exist was answered with {status}: this is not the application");
                 return Err(Answer::fail(Reason::WrongIdentity, words).with([duration]));
             }
         }
-        let words = format!("status {} as expected, after {}", answer.status, length(took));
+        let words = format!("status {} as expected, after {}", answer.status.as_u16(), length(took));
         Ok(Answer::pass(words).with([duration, self.spec.success(true)]))
     }
 }

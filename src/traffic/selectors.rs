@@ -98,6 +98,11 @@ impl Selectors {
         metric == self.counter || self.errors.as_deref() == Some(metric) || metric == START_TIME
     }
 
+    /// The names of all metrics that are needed.
+    pub fn metrics(&self) -> impl Iterator<Item = &str> {
+        [self.counter.as_str()].into_iter().chain(self.errors.as_deref()).chain([START_TIME])
+    }
+
     /// The class of a series of the counter, and the value that names its handler.
     ///
     /// Several label names are alternatives: one match suffices. Probes win over business: `/api/.+` is meant

@@ -104,6 +104,11 @@ impl Window {
         &self.selectors
     }
 
+    /// The instances that were read, or asked in vain, and have not left.
+    pub fn instances(&self) -> Vec<String> {
+        self.current.keys().cloned().collect()
+    }
+
     /// Says which instances the workload has now. The first call decides whose past is unknown.
     pub fn set_instances(&mut self, names: &[&str], at: Timestamp) {
         let at = at.as_millisecond();

@@ -14,8 +14,8 @@ use super::{Hindrance, Traffic, too_slow};
 use crate::config::PrometheusSource;
 use crate::exposition::MetricType;
 use crate::model::{Reason, age, seconds};
-use crate::net::http::HttpRequest;
-use crate::probe::expect::from_seconds;
+use crate::net::http::{BodyEnd, HttpRequest};
+use crate::probe::expect::{ca_files, from_seconds};
 use crate::secret::Secret;
 use crate::traffic::Scrape;
 
@@ -153,19 +153,20 @@ impl Traffic {
         url.set_path(&path);
         url.query_pairs_mut().append_pair("query", query).append_pair("time", &format!("{:.3}", seconds(at)));
         let mut request =
-            HttpRequest { tls: server.tls.clone(), body_cap: BODY_CAP, ..HttpRequest::get(url) };
+            HttpRequest { ca_files: ca_files(server.tls.as_ref()), cap: BODY_CAP, ..HttpRequest::get(url) };
         if let Some(source) = &server.authorization {
             let token = source.read(&self.tools.secrets).await;
             let token = token.map_err(|error| (Reason::Misconfigured, format!("the authorization: {error}")))?;
             let header = if token.expose().contains(' ') { token } else { Secret::new(format!("Bearer {}", token.expose())) };
-            request.headers.push(("authorization".to_owned(), header));
+            request.headers.push((http::header::AUTHORIZATION, header));
         }
         let answer = self.tools.http.send(request).await;
         let answer = answer.map_err(|error| (error.reason, format!("the Prometheus server: {}", error.message)))?;
-        if answer.status != 200 {
-            return Err((Reason::HttpStatus, format!("the Prometheus server answered with status {}", answer.status)));
+        if answer.status != http::StatusCode::OK {
+            let status = answer.status.as_u16();
+            return Err((Reason::HttpStatus, format!("the Prometheus server answered with status {status}")));
         }
-        if !answer.whole {
+        if answer.end == BodyEnd::Truncated {
             return Err((Reason::Limit, format!("the Prometheus server's answer is larger than {BODY_CAP} bytes")));
         }
         let envelope = serde_json::from_slice::<Envelope>(&answer.body).ok().filter(|it| it.status == "success");

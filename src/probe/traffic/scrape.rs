@@ -9,7 +9,7 @@ use url::Url;
 use super::{Hindrance, Traffic, too_slow};
 use crate::exposition::Format;
 use crate::model::Reason;
-use crate::net::http::HttpRequest;
+use crate::net::http::{BodyEnd, HttpRequest};
 use crate::secret::Secret;
 use crate::traffic::Scrape;
 
@@ -48,16 +48,17 @@ impl Traffic {
 
     async fn scrape(&self, url: &Url) -> Result<(Timestamp, Scrape), Hindrance> {
         let request = HttpRequest {
-            headers: vec![("accept".to_owned(), Secret::new(ACCEPT))],
-            body_cap: BODY_CAP,
+            headers: vec![(http::header::ACCEPT, Secret::new(ACCEPT))],
+            cap: BODY_CAP,
             ..HttpRequest::get(url.clone())
         };
         let answer = self.tools.http.send(request).await.map_err(|error| (error.reason, error.message))?;
         let at = crate::clock::now();
-        if answer.status != 200 {
-            return Err((Reason::HttpStatus, format!("the metrics answered with status {}", answer.status)));
+        if answer.status != http::StatusCode::OK {
+            let status = answer.status.as_u16();
+            return Err((Reason::HttpStatus, format!("the metrics answered with status {status}")));
         }
-        if !answer.whole {
+        if answer.end == BodyEnd::Truncated {
             return Err((Reason::Limit, format!("the metrics are larger than {BODY_CAP} bytes")));
         }
         let content_type = answer.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
