@@ -48,8 +48,12 @@ impl<'a> Judge<'a> {
     /// Whether something at or below this pointer was mistaken already.
     fn mistaken(&self, pointer: &str) -> bool {
         let Some((parent, key)) = pointer.rsplit_once('/') else { return !self.removed.is_empty() };
-        // The key itself may be gone from the tree, so that its path is put together from its parent's.
-        let path = yaml::join(&schema::locate(self.tree, parent).1, key);
+        let path = if self.says(pointer) {
+            schema::locate(self.tree, pointer).1
+        } else {
+            // The key itself is gone from the tree, so that its path is put together from its parent's.
+            yaml::join(&schema::locate(self.tree, parent).1, key)
+        };
         self.removed.iter().any(|removed| removed.starts_with(&path))
     }
 
@@ -276,13 +280,7 @@ impl<'a> Judge<'a> {
         if !known.contains(target.as_str()) {
             let section = at.split("/waivers").next().unwrap_or_default();
             if !self.mistaken(&format!("{section}/{}", section_of(*check))) {
-                self.no_such(
-                    &format!("{at}/target"),
-                    &format!("target of `{check}`"),
-                    target,
-                    known.iter(),
-                    "",
-                );
+                self.no_such(&format!("{at}/target"), &format!("`{check}` target"), target, known.iter(), "");
             }
         }
     }
@@ -427,7 +425,7 @@ impl<'a> Judge<'a> {
             return;
         }
         let known: Vec<_> = system.workloads.iter().filter_map(Workload::label).collect();
-        self.no_such(at, "workload of this system", name, known, &format!("{at_system}/workloads"));
+        self.no_such(at, "workload", name, known, &format!("{at_system}/workloads"));
     }
 
     fn no_such<N: AsRef<str>>(
@@ -443,13 +441,13 @@ impl<'a> Judge<'a> {
         }
         let known: Vec<_> = known.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
         let known = if known.is_empty() {
-            "there is none".to_owned()
+            "none is given".to_owned()
         } else {
-            format!("there is {}", known.join(", "))
+            format!("known: {}", known.join(", "))
         };
         // A name is repeated only when it looks like one.
         let name = if yaml::may_show("", name) { format!(" `{name}`") } else { String::new() };
-        self.error(at, format!("no {what}{name}; {known}"));
+        self.error(at, format!("there is no {what}{name}; {known}"));
     }
 
     fn clashes<'n>(&mut self, at: &str, key: &str, what: &str, names: impl Iterator<Item = Option<&'n str>>) {
