@@ -337,7 +337,7 @@ impl schemars::JsonSchema for ConnectTo {
             "type": ["string", "object"],
             "format": "host-port",
             "additionalProperties": false,
-            "required": ["service"],
+            "required": ["service"], "x-all-or-nothing": true,
             "properties": {
                 "service": { "type": "string", "format": "service", "description": "A Service of the cluster, as namespace/name." },
                 "port": { "type": ["integer", "null"], "minimum": 1, "maximum": 65535, "description": "The port of the Service." },
@@ -356,7 +356,7 @@ fn source_properties() -> Value {
             "type": "object",
             "description": "A key of a Kubernetes Secret that holds the credential.",
             "additionalProperties": false,
-            "required": ["namespace", "name", "key"],
+            "required": ["namespace", "name", "key"], "x-all-or-nothing": true,
             "properties": {
                 "namespace": { "type": "string", "format": "not-blank", "description": "Namespace of the Secret." },
                 "name": { "type": "string", "format": "not-blank", "description": "Name of the Secret." },

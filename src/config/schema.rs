@@ -146,8 +146,10 @@ fn explain(
         }
         ValidationErrorKind::Required { property } => {
             let message = format!("`{}` is missing", property.as_str().unwrap_or_default());
-            // The structs have a default for everything, so nothing need be taken out.
-            vec![(9, true, (place, path, message), None)]
+            // The structs have a default for every key, so that nothing need be taken out, but for the few values
+            // that are all or nothing.
+            let whole = node.is_some_and(|node| node.get("x-all-or-nothing").is_some());
+            vec![(9, true, (place, path, message), whole.then(|| pointer.to_owned()))]
         }
         ValidationErrorKind::PropertyNames { error } => {
             let key = error.instance().as_str().unwrap_or_default().to_owned();
