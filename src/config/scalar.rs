@@ -66,8 +66,11 @@ pub enum ConnectTo {
     },
 }
 
+/// A format of the schema: name, what to write, and the parser that decides.
+pub(super) type Format = (&'static str, &'static str, fn(&str) -> bool);
+
 /// The formats of the schema: name, what to write, and the parser that decides.
-pub(super) const FORMATS: &[(&str, &str, fn(&str) -> bool)] = &[
+pub(super) const FORMATS: &[Format] = &[
     ("duration", "a duration such as 500ms, 30s, 5m, 24h or 7d", |text| parse_span(text).is_some()),
     ("http-url", "a URL such as http://app.example:8080/health", |text| parse_http_url(text).is_some()),
     ("regex", "a regular expression that compiles (RE2 syntax)", |text| Regex::new(text).is_ok()),

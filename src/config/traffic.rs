@@ -94,7 +94,7 @@ pub enum TrafficSource {
     #[default]
     Instances,
     /// From a Prometheus server that scrapes them already.
-    Prometheus(PrometheusSource),
+    Prometheus(Box<PrometheusSource>),
 }
 
 /// A Prometheus server that scrapes the workload already.
