@@ -16,6 +16,7 @@ mod schema;
 mod site;
 mod support;
 mod system;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod traffic;

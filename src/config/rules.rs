@@ -1,6 +1,6 @@
 //! What only the whole file can tell: names that clash, references to nothing, times that do not fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -10,6 +10,7 @@ use super::schedule::{Schedule, Scheduled};
 use super::schema;
 use super::site::Config;
 use super::system::{Surface, System, Waiver, Workload};
+use super::targets::{section_of, targets};
 use super::traffic::TrafficSource;
 use super::yaml::{self, Fault, Node};
 use crate::model::Check;
@@ -48,8 +49,12 @@ impl<'a> Judge<'a> {
     /// Whether something at or below this pointer was mistaken already.
     fn mistaken(&self, pointer: &str) -> bool {
         let Some((parent, key)) = pointer.rsplit_once('/') else { return !self.removed.is_empty() };
-        // The key itself may be gone from the tree, so that its path is put together from its parent's.
-        let path = yaml::join(&schema::locate(self.tree, parent).1, key);
+        let path = if self.says(pointer) {
+            schema::locate(self.tree, pointer).1
+        } else {
+            // The key itself is gone from the tree, so that its path is put together from its parent's.
+            yaml::join(&schema::locate(self.tree, parent).1, key)
+        };
         self.removed.iter().any(|removed| removed.starts_with(&path))
     }
 
@@ -276,13 +281,7 @@ impl<'a> Judge<'a> {
         if !known.contains(target.as_str()) {
             let section = at.split("/waivers").next().unwrap_or_default();
             if !self.mistaken(&format!("{section}/{}", section_of(*check))) {
-                self.no_such(
-                    &format!("{at}/target"),
-                    &format!("target of `{check}`"),
-                    target,
-                    known.iter(),
-                    "",
-                );
+                self.no_such(&format!("{at}/target"), &format!("`{check}` target"), target, known.iter(), "");
             }
         }
     }
@@ -322,7 +321,7 @@ impl<'a> Judge<'a> {
         }
         match (&surface.url, &surface.workload, &surface.path) {
             (Some(_), _, Some(_)) => {
-                self.error(&format!("{at}/path"), "`url` is given too, and holds the path already")
+                self.error(&format!("{at}/path"), "`url` is given too, and holds the path already");
             }
             (Some(_), _, None) if surface.port.is_some() => {
                 self.error(&format!("{at}/port"), "`url` is given too, and holds the port already");
@@ -427,7 +426,7 @@ impl<'a> Judge<'a> {
             return;
         }
         let known: Vec<_> = system.workloads.iter().filter_map(Workload::label).collect();
-        self.no_such(at, "workload of this system", name, known, &format!("{at_system}/workloads"));
+        self.no_such(at, "workload", name, known, &format!("{at_system}/workloads"));
     }
 
     fn no_such<N: AsRef<str>>(
@@ -443,13 +442,13 @@ impl<'a> Judge<'a> {
         }
         let known: Vec<_> = known.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
         let known = if known.is_empty() {
-            "there is none".to_owned()
+            "none is given".to_owned()
         } else {
-            format!("there is {}", known.join(", "))
+            format!("known: {}", known.join(", "))
         };
         // A name is repeated only when it looks like one.
         let name = if yaml::may_show("", name) { format!(" `{name}`") } else { String::new() };
-        self.error(at, format!("no {what}{name}; {known}"));
+        self.error(at, format!("there is no {what}{name}; {known}"));
     }
 
     fn clashes<'n>(&mut self, at: &str, key: &str, what: &str, names: impl Iterator<Item = Option<&'n str>>) {
@@ -531,51 +530,4 @@ fn holds_password(text: &str) -> bool {
         .and_then(|(_, rest)| rest.rsplit_once('@'))
         .is_some_and(|(user, _)| user.contains(':'));
     named || inside
-}
-
-/// The targets that a check may have in a system.
-fn targets<'c>(check: Check, system: &'c System, config: &'c Config) -> BTreeSet<&'c str> {
-    match section_of(check) {
-        "databases" => system.databases.iter().map(|database| database.name.as_str()).collect(),
-        "surfaces" => system.surfaces.iter().map(|surface| surface.name.as_str()).collect(),
-        "requests" => system.requests.iter().map(|request| request.name.as_str()).collect(),
-        "workloads" => system.workloads.iter().filter_map(Workload::label).collect(),
-        "dns" => system.dns.iter().map(|record| record.record.as_str()).collect(),
-        "certificates" => system.certificates.iter().map(|certificate| certificate.name.as_str()).collect(),
-        "infrastructure" => system.infrastructure.iter().map(|entry| entry.name.as_str()).collect(),
-        "peers" => config.peers.iter().map(|peer| peer.site.as_str()).collect(),
-        _ => BTreeSet::from([config.site.name.as_str()]),
-    }
-}
-
-/// The section whose names are the targets of a check (DESIGN §10).
-fn section_of(check: Check) -> &'static str {
-    match check {
-        Check::SyntheticQuery
-        | Check::DbEndpointRegion
-        | Check::DbIdentity
-        | Check::ReplicaPresent
-        | Check::Replication
-        | Check::SplitBrain
-        | Check::DbSettings
-        | Check::CloudDatabase => "databases",
-        Check::Surface => "surfaces",
-        Check::SyntheticRequest => "requests",
-        Check::Traffic
-        | Check::WorkloadReplicas
-        | Check::ReadinessProbe
-        | Check::ServiceEndpoints
-        | Check::CreateDryRun
-        | Check::NodeLease
-        | Check::Storage
-        | Check::Quota
-        | Check::ImageOrigin
-        | Check::CronJobs
-        | Check::Dependency => "workloads",
-        Check::DnsFailover => "dns",
-        Check::Certificate => "certificates",
-        Check::Infrastructure => "infrastructure",
-        Check::Peer | Check::Drift => "peers",
-        Check::SiteIdentity => "site",
-    }
 }

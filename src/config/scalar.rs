@@ -66,8 +66,11 @@ pub enum ConnectTo {
     },
 }
 
+/// A format of the schema: name, what to write, and the parser that decides.
+pub(super) type Format = (&'static str, &'static str, fn(&str) -> bool);
+
 /// The formats of the schema: name, what to write, and the parser that decides.
-pub(super) const FORMATS: &[(&str, &str, fn(&str) -> bool)] = &[
+pub(super) const FORMATS: &[Format] = &[
     ("duration", "a duration such as 500ms, 30s, 5m, 24h or 7d", |text| parse_span(text).is_some()),
     ("http-url", "a URL such as http://app.example:8080/health", |text| parse_http_url(text).is_some()),
     ("regex", "a regular expression that compiles (RE2 syntax)", |text| Regex::new(text).is_ok()),
@@ -337,7 +340,7 @@ impl schemars::JsonSchema for ConnectTo {
             "type": ["string", "object"],
             "format": "host-port",
             "additionalProperties": false,
-            "required": ["service"],
+            "required": ["service"], "x-all-or-nothing": true,
             "properties": {
                 "service": { "type": "string", "format": "service", "description": "A Service of the cluster, as namespace/name." },
                 "port": { "type": ["integer", "null"], "minimum": 1, "maximum": 65535, "description": "The port of the Service." },
@@ -356,7 +359,7 @@ fn source_properties() -> Value {
             "type": "object",
             "description": "A key of a Kubernetes Secret that holds the credential.",
             "additionalProperties": false,
-            "required": ["namespace", "name", "key"],
+            "required": ["namespace", "name", "key"], "x-all-or-nothing": true,
             "properties": {
                 "namespace": { "type": "string", "format": "not-blank", "description": "Namespace of the Secret." },
                 "name": { "type": "string", "format": "not-blank", "description": "Name of the Secret." },

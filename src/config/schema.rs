@@ -104,7 +104,6 @@ pub(super) fn judge(mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
         doomed.sort();
         doomed.dedup();
         // From the back, so that the numbers of list entries before it stay.
-        let count = doomed.len();
         for pointer in doomed.iter().rev() {
             removed.push(locate(&tree, pointer).1);
         }
@@ -112,7 +111,11 @@ pub(super) fn judge(mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
         order.sort();
         let taken = order.iter().rev().filter(|path| take_out(&mut tree, path)).count();
         first = false;
-        if taken == 0 || count == 0 {
+        // Only keys that are missing are left, and the structs do without them.
+        if doomed.is_empty() {
+            return (Some(tree), faults, removed);
+        }
+        if taken == 0 {
             return (None, faults, removed);
         }
     }
@@ -143,13 +146,18 @@ fn explain(
         }
         ValidationErrorKind::Required { property } => {
             let message = format!("`{}` is missing", property.as_str().unwrap_or_default());
-            // The structs have a default for everything, so nothing need be taken out.
-            vec![(9, true, (place, path, message), None)]
+            // The structs have a default for every key, so that nothing need be taken out, but for the few values
+            // that are all or nothing.
+            let whole = node.is_some_and(|node| node.get("x-all-or-nothing").is_some());
+            vec![(9, true, (place, path, message), whole.then(|| pointer.to_owned()))]
         }
         ValidationErrorKind::PropertyNames { error } => {
             let key = error.instance().as_str().unwrap_or_default().to_owned();
-            let format = node.and_then(|node| node.pointer("/propertyNames/format")).and_then(Value::as_str);
-            let wanted = format.and_then(describe).unwrap_or("another text");
+            let wanted = match error.kind() {
+                ValidationErrorKind::Format { format } => describe(format),
+                _ => None,
+            };
+            let wanted = wanted.unwrap_or("another text");
             let pointer = format!("{pointer}/{}", escape(&key));
             let shown = if yaml::may_show(&path, &key) { yaml::join(&path, &key) } else { path };
             let message = format!("this key must be {wanted}");
@@ -165,7 +173,10 @@ fn explain(
             own(1, format!("expected {}, found {}{hint}", expected(node), kind_of(found)))
         }
         ValidationErrorKind::Format { format } => {
-            own(2, format!("expected {}", describe(format).unwrap_or("another text")))
+            let both = node.is_some_and(|node| format == "host-port" && types(node).contains(&"object"));
+            let words =
+                if both { expected(node) } else { describe(format).unwrap_or("another text").to_owned() };
+            own(2, format!("expected {words}"))
         }
         ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => {
             let limit = |key| node.and_then(|node| node.get(key)).cloned().unwrap_or_default();

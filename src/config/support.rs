@@ -27,15 +27,15 @@ pub(super) fn judge(tree: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
     for pattern in NOT_SUPPORTED {
         let parts: Vec<&str> = pattern.split('.').collect();
-        walk(tree, &parts, String::new(), &mut faults);
+        walk(tree, &parts, "", &mut faults);
     }
     faults
 }
 
-fn walk(node: &Node, parts: &[&str], path: String, faults: &mut Vec<Fault>) {
+fn walk(node: &Node, parts: &[&str], path: &str, faults: &mut Vec<Fault>) {
     let Some((part, rest)) = parts.split_first() else { return };
     let Some(entry) = node.get(part.trim_end_matches("[]")) else { return };
-    let path = yaml::join(&path, &entry.key);
+    let path = yaml::join(path, &entry.key);
     if rest.is_empty() {
         if !entry.node.is_empty() {
             faults.push((entry.place, path, "not supported yet".to_owned()));
@@ -44,8 +44,8 @@ fn walk(node: &Node, parts: &[&str], path: String, faults: &mut Vec<Fault>) {
     }
     match &entry.node.content {
         Content::List(list) => {
-            list.iter().for_each(|(index, node)| walk(node, rest, format!("{path}[{index}]"), faults));
+            list.iter().for_each(|(index, node)| walk(node, rest, &format!("{path}[{index}]"), faults));
         }
-        Content::Map(_) | Content::Scalar(_) => walk(&entry.node, rest, path, faults),
+        Content::Map(_) | Content::Scalar(_) => walk(&entry.node, rest, &path, faults),
     }
 }

@@ -30,8 +30,10 @@ pub struct Request {
     #[serde(deserialize_with = "scalar::headers")]
     #[schemars(schema_with = "scalar::headers_schema")]
     pub headers: BTreeMap<String, SecretSource>,
-    /// Body of the call.
-    pub body: Option<String>,
+    /// Body of the call: a text, or where to read it.
+    #[serde(deserialize_with = "scalar::text_or_credential")]
+    #[schemars(schema_with = "scalar::text_or_credential_schema")]
+    pub body: Option<SecretSource>,
     /// Name of the workload that answers; the only one of the system, when absent.
     pub workload: Option<String>,
     /// How the application's counter names this call, so that it is not counted as business; default: the path.
@@ -94,7 +96,7 @@ pub enum TrafficSource {
     #[default]
     Instances,
     /// From a Prometheus server that scrapes them already.
-    Prometheus(PrometheusSource),
+    Prometheus(Box<PrometheusSource>),
 }
 
 /// A Prometheus server that scrapes the workload already.
@@ -134,7 +136,7 @@ fn source_schema(generator: &mut SchemaGenerator) -> Schema {
         .insert("description".to_owned(), "A Prometheus server that scrapes the workload already.".into());
     json_schema!({
         "type": ["string", "object"], "format": "instances", "default": "instances",
-        "additionalProperties": false, "required": ["prometheus"], "properties": { "prometheus": prometheus },
+        "additionalProperties": false, "required": ["prometheus"], "x-all-or-nothing": true, "properties": { "prometheus": prometheus },
     })
 }
 
