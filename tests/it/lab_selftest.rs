@@ -259,6 +259,7 @@ async fn the_exporter_harness_finds_the_address_and_the_exit_code() {
     let address: SocketAddr = "127.0.0.1:4711".parse().unwrap();
     for line in [
         "2026-01-01T00:00:00Z  INFO dr_exporter: listening address=127.0.0.1:4711",
+        "\u{1b}[32m INFO\u{1b}[0m listening \u{1b}[3maddress\u{1b}[0m\u{1b}[2m=\u{1b}[0m127.0.0.1:4711",
         "level=info msg=\"listening\" address=\"127.0.0.1:4711\" version=1",
         r#"{"level":"INFO","message":"listening","address":"127.0.0.1:4711"}"#,
         r#"{"address":"127.0.0.1:4711","message":"listening"}"#,

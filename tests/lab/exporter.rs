@@ -228,10 +228,14 @@ impl Reply {
 
 /// The address in a log line that says `listening`: `address=127.0.0.1:1`, `address="…"` or `"address":"…"`.
 pub fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, after) = line.split_once("listening")?;
+    // Colours would stand between the field's name and its value.
+    let mut parts = line.split("\u{1b}[");
+    let plain: String =
+        parts.next().into_iter().chain(parts.filter_map(|part| Some(part.split_once('m')?.1))).collect();
+    let (_, after) = plain.split_once("listening")?;
     // In JSON the field may stand on either side of the message.
-    let after = if after.contains("address") { after } else { line };
+    let after = if after.contains("address") { after } else { plain.as_str() };
     let (_, value) = after.split_once("address")?;
     let value = value.trim_start_matches(['"', '=', ':', ' ']);
-    value.split(['"', ' ', ',', '}', '\u{1b}']).next()?.parse().ok()
+    value.split(['"', ' ', ',', '}']).next()?.parse().ok()
 }
