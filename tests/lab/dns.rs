@@ -125,7 +125,7 @@ impl Zone {
                         match address {
                             IpAddr::V4(v4) if kind == A => records.push(self.record(&owner, A, &v4.octets())),
                             IpAddr::V6(v6) if kind == AAAA => {
-                                records.push(self.record(&owner, AAAA, &v6.octets()))
+                                records.push(self.record(&owner, AAAA, &v6.octets()));
                             }
                             IpAddr::V4(_) | IpAddr::V6(_) => {}
                         }

@@ -175,12 +175,14 @@ fn count(shared: &Shared, behaviour: &Behaviour, method: &Method, path: &str, st
         counters.fail();
     }
     match &behaviour.counting {
-        Counting::Honest => counters.add(method.as_str(), path, status.as_u16(), 1),
+        Counting::Honest => {
+            counters.add(method.as_str(), path, status.as_u16(), 1);
+        }
         Counting::SuccessOnly if status.is_success() => {
-            counters.add(method.as_str(), path, status.as_u16(), 1)
+            counters.add(method.as_str(), path, status.as_u16(), 1);
         }
         Counting::Renamed(prefix) => {
-            counters.add(method.as_str(), &format!("{prefix}{path}"), status.as_u16(), 1)
+            counters.add(method.as_str(), &format!("{prefix}{path}"), status.as_u16(), 1);
         }
         Counting::SuccessOnly | Counting::Dead => {}
     }
