@@ -1,1 +1,4 @@
 //! (being built)
+#[path = "../lab/lab.rs"]
+mod lab;
+mod lab_selftest;

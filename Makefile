@@ -1,0 +1,35 @@
+# Everything a contributor runs. `make test` is what CI runs; it needs Debian or Ubuntu with Rust, and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help test lab lint fmt docs deny demo clean-lab
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: lab ## install what the tests need, then run all of them (unit, lab, documentation)
+	cargo test --locked
+
+lab: ## install and build the real components of the lab (fast when all is there)
+	tests/lab/install
+
+lint: ## formatting and clippy, as CI judges them
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## format the code
+	cargo fmt
+
+docs: ## write docs/ again from the code
+	cargo run --locked --quiet -- docs write docs
+
+deny: ## licences, bans and sources of the dependencies
+	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo/bin/cargo-deny \
+	  || cargo install --locked --root $(CACHE)/cargo cargo-deny
+	PATH="$(CACHE)/cargo/bin:$$PATH" cargo deny --all-features check bans licenses sources
+
+demo: ## the incident, on loopback, with nothing to install
+	cargo run --release --locked -- demo
+
+clean-lab: ## remove what `make lab` built (packages of the distribution stay)
+	rm -rf $(CACHE)

@@ -1,0 +1,248 @@
+//! Real Prometheus servers, the distribution's old one and a current one, and their promtool.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::daemon::Daemon;
+use super::http::client;
+use super::run::{self, eventually, executable, free_port, lab_ip, scratch_dir};
+
+/// Which end of what we support.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromVersion {
+    /// The distribution's package (2.42 on Debian 12).
+    Old,
+    /// A current 3.x, built into the cache by `make lab`.
+    New,
+}
+
+/// One scrape job: its name, where it scrapes, and its path.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    /// The `job` label.
+    pub job: String,
+    /// Addresses.
+    pub targets: Vec<SocketAddr>,
+    /// Usually `/metrics`.
+    pub path: String,
+}
+
+/// A running server with its own storage; gone on drop.
+pub struct Prometheus {
+    address: SocketAddr,
+    _daemon: Daemon,
+}
+
+/// The labels and the value of one series of an instant query.
+pub type Series = (BTreeMap<String, String>, f64);
+
+/// What the server says about one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The `job` label.
+    pub job: String,
+    /// What was scraped.
+    pub url: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Empty, or why the last scrape failed.
+    pub last_error: String,
+}
+
+// === impl Scrape ===
+
+impl Scrape {
+    /// `/metrics` of these addresses.
+    pub fn new(job: &str, targets: &[SocketAddr]) -> Self {
+        Self { job: job.to_owned(), targets: targets.to_vec(), path: "/metrics".to_owned() }
+    }
+}
+
+// === impl Prometheus ===
+
+impl Prometheus {
+    /// Starts a server that scrapes and evaluates `rules` every `interval`, and waits until it is ready.
+    pub async fn start(version: PromVersion, interval: Duration, jobs: &[Scrape], rules: &[&Path]) -> Self {
+        let dir = scratch_dir("prometheus");
+        let every = format!("{}ms", interval.as_millis());
+        let mut config = format!(
+            "global:\n  scrape_interval: {every}\n  scrape_timeout: {every}\n  evaluation_interval: {every}\n"
+        );
+        let list = |items: Vec<String>| items.join(", ");
+        let files = list(rules.iter().map(|file| format!("{:?}", file.display().to_string())).collect());
+        write!(config, "rule_files: [{files}]\nscrape_configs:\n").expect("write to a string");
+        for Scrape { job, targets, path } in jobs {
+            let targets = list(targets.iter().map(|address| format!("{:?}", address.to_string())).collect());
+            writeln!(
+                config,
+                "- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: [{targets}]"
+            )
+            .expect("write to a string");
+        }
+        std::fs::write(dir.join("prometheus.yml"), config).expect("write prometheus.yml");
+
+        let ip = lab_ip();
+        let address = SocketAddr::new(ip, free_port(ip));
+        let mut command = Command::new(program(version, "prometheus"));
+        command
+            .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
+            .arg(format!("--web.listen-address={address}"));
+        let mut daemon = Daemon::spawn(&format!("prometheus {version:?}"), command, &dir);
+        eventually("prometheus is ready", Duration::from_secs(20), async || {
+            daemon.must_run();
+            match client().get(format!("http://{address}/-/ready")).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(why) => Err(why.to_string()),
+            }
+        })
+        .await;
+        Self { address, _daemon: daemon }
+    }
+
+    /// Where its API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// An instant query.
+    pub async fn query(&self, expr: &str) -> Vec<Series> {
+        let data = self.api("/api/v1/query", &[("query", expr)]).await;
+        match data["resultType"].as_str() {
+            Some("vector") => data["result"].as_array().expect("series").iter().map(series).collect(),
+            Some("scalar") => vec![(BTreeMap::new(), number(&data["result"][1]))],
+            other => panic!("{expr}: a result of type {other:?}"),
+        }
+    }
+
+    /// Asks until the answer satisfies the predicate; panics with the last answer.
+    pub async fn wait_for(
+        &self,
+        expr: &str,
+        limit: Duration,
+        holds: impl Fn(&[Series]) -> bool,
+    ) -> Vec<Series> {
+        eventually(&format!("prometheus: {expr}"), limit, async || {
+            let answer = self.query(expr).await;
+            if holds(&answer) {
+                Ok(answer)
+            } else {
+                Err(format!("{answer:?}; targets: {:?}", self.targets().await))
+            }
+        })
+        .await
+    }
+
+    /// Waits until every target of the job is up.
+    pub async fn wait_up(&self, job: &str, limit: Duration) {
+        self.wait_for(&format!("up{{job={job:?}}}"), limit, |up| {
+            !up.is_empty() && up.iter().all(|(_, v)| *v == 1.0)
+        })
+        .await;
+    }
+
+    /// The values of `up` for a job, by instance.
+    pub async fn up(&self, job: &str) -> Vec<f64> {
+        self.query(&format!("up{{job={job:?}}}")).await.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// All active targets.
+    pub async fn targets(&self) -> Vec<Target> {
+        let data = self.api("/api/v1/targets", &[("state", "active")]).await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let active = data["activeTargets"].as_array().expect("targets").iter();
+        active
+            .map(|t| Target {
+                job: text(&t["labels"]["job"]),
+                url: text(&t["scrapeUrl"]),
+                health: text(&t["health"]),
+                last_error: text(&t["lastError"]),
+            })
+            .collect()
+    }
+
+    /// The alerts that are pending or firing, as the API tells them.
+    pub async fn alerts(&self) -> Vec<Value> {
+        self.api("/api/v1/alerts", &[]).await["alerts"].as_array().expect("alerts").clone()
+    }
+
+    async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let mut url = url::Url::parse(&format!("http://{}{path}", self.address)).expect("a URL");
+        url.query_pairs_mut().extend_pairs(parameters);
+        let answer = client().get(url).send().await.expect("prometheus answers");
+        let body: Value = answer.json().await.expect("JSON of prometheus");
+        assert_eq!(body["status"], "success", "{path} {parameters:?}: {body}");
+        body["data"].clone()
+    }
+}
+
+fn series(item: &Value) -> Series {
+    let labels = item["metric"].as_object().expect("labels").iter();
+    (
+        labels.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect(),
+        number(&item["value"][1]),
+    )
+}
+
+fn number(value: &Value) -> f64 {
+    // Rust reads `NaN`, `+Inf` and `-Inf` as Prometheus writes them.
+    value.as_str().and_then(|text| text.parse().ok()).expect("a number as text")
+}
+
+/// The promtool of a version.
+pub fn promtool(version: PromVersion) -> PathBuf {
+    program(version, "promtool")
+}
+
+/// `promtool check metrics`, both versions: what either complains about, or `Ok`.
+pub fn promtool_check_metrics(text: &str) -> Result<(), String> {
+    for version in [PromVersion::Old, PromVersion::New] {
+        let mut child = Command::new(promtool(version))
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool starts");
+        let mut input = child.stdin.take().expect("a pipe");
+        let text = text.to_owned();
+        // It may complain before it has read everything: then the pipe breaks, and its message is what counts.
+        let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+        let out = child.wait_with_output().expect("promtool ends");
+        writer.join().expect("the writer ends");
+        if !out.status.success() {
+            let said =
+                [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+            return Err(format!("promtool {version:?}: {said}"));
+        }
+    }
+    Ok(())
+}
+
+fn program(version: PromVersion, name: &str) -> PathBuf {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    match version {
+        PromVersion::Old => executable(name),
+        PromVersion::New => {
+            let cache = CACHE.get_or_init(|| {
+                run::run(
+                    Command::new(run::repository().join("tests/lab/install")).args(["where", "prometheus"]),
+                )
+                .trim()
+                .into()
+            });
+            let file = cache.join(name);
+            assert!(file.is_file(), "{} is missing: run `make lab`", file.display());
+            file
+        }
+    }
+}
