@@ -119,7 +119,7 @@ impl Planner<'_> {
         let workload = self.workload(Some(&traffic.workload));
         let metrics = workload.and_then(|workload| workload.metrics.clone()).unwrap_or_default();
         let source = match &traffic.source {
-            TrafficSource::Prometheus(server) => traffic::Source::Prometheus(server.clone()),
+            TrafficSource::Prometheus(server) => traffic::Source::Prometheus((**server).clone()),
             TrafficSource::Instances => traffic::Source::Instances(
                 self.instances(Some(&traffic.workload))
                     .map(|instance| (instance.name.clone(), at(&instance.url.0, metrics.port, &metrics.path)))
@@ -135,7 +135,7 @@ impl Planner<'_> {
     }
 
     fn workload(&self, name: Option<&str>) -> Option<&config::Workload> {
-        self.system.workloads.iter().find(|workload| workload.name() == name && name.is_some())
+        self.system.workload(name?)
     }
 
     fn instances(&self, workload: Option<&str>) -> impl Iterator<Item = &config::Instance> {

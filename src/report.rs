@@ -143,6 +143,7 @@ pub struct Against {
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct SurfaceReport {
     /// Its name.
+    #[serde(serialize_with = "json::text")]
     pub name: Arc<str>,
     /// Somebody moves traffic because of it.
     pub decisive: bool,
@@ -262,7 +263,7 @@ impl CheckReport {
     /// What happened last, in one sentence.
     pub fn detail(&self, now: Timestamp) -> String {
         match &self.record.last {
-            None => format!("not asked yet; it is asked every {}", words::length(self.record.schedule.interval)),
+            None => format!("not asked yet; it is asked every {}", length(self.record.schedule.interval)),
             Some(last) if self.reason == Some(Reason::Stale) => {
                 format!("the last answer is from {}: {}", ago(now, last.finished), last.detail)
             }

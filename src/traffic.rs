@@ -16,5 +16,5 @@ mod tests;
 mod window;
 
 pub use judgement::{Judgement, Suspicion};
-pub use selectors::{Class, PatternError, Scrape, Selectors};
+pub use selectors::{Class, Scrape, Selectors};
 pub use window::Window;

@@ -384,17 +384,19 @@ impl<'a> Judge<'a> {
     }
 
     fn endpoint(&mut self, at: &str, endpoint: &Endpoint, at_system: &str, system: &System) {
-        let Endpoint { workload, env, file, url, password, tls: _ } = endpoint;
+        let Endpoint { workload, env, file, url, expected_url, password, tls: _ } = endpoint;
         self.literal(&format!("{at}/password"), password.as_ref());
         if let Some(name) = workload {
             self.known_workload(&format!("{at}/workload"), name, at_system, system);
         }
-        if let Some(SecretSource::Value(literal)) = url
-            && holds_password(literal.expose())
-        {
-            let message =
-                "a password is written out in this address; prefer `password: {file: ...}` beside it";
-            self.warn(&format!("{at}/url"), message);
+        for (key, address) in [("url", url), ("expected_url", expected_url)] {
+            if let Some(SecretSource::Value(literal)) = address
+                && holds_password(literal.expose())
+            {
+                let message =
+                    "a password is written out in this address; prefer `password: {file: ...}` beside it";
+                self.warn(&format!("{at}/{key}"), message);
+            }
         }
         if !self.says(at) || self.mistaken(at) {
             return;

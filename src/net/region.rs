@@ -43,6 +43,19 @@ pub enum RegionEvidence {
     None,
 }
 
+// === impl RegionAnswer ===
+
+impl RegionAnswer {
+    /// The regions that are spoken of.
+    pub fn names(self) -> Vec<String> {
+        match self {
+            RegionAnswer::Known(name) => vec![name],
+            RegionAnswer::Ambiguous(names) => names,
+            RegionAnswer::Unknown => Vec::new(),
+        }
+    }
+}
+
 // === impl Regions ===
 
 impl Regions {

@@ -98,7 +98,7 @@ impl Surface {
             cap: if needs_body(expect) { SURFACE_CAP } else { 0 },
             ..HttpRequest::get(url.clone())
         };
-        let answer = match self.tools.http.send(request).await {
+        let answer = match self.tools.http.send(&request).await {
             Ok(answer) => answer,
             Err(error) => return Err((error.ours, error.reason, error.message)),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderName;
 use url::Url;
 
@@ -12,7 +13,7 @@ use super::expect::{Seen, ca_files, compare};
 use super::own_requests::OwnRequest;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
-use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed};
+use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Reason, Shape, Unrenewed};
 use crate::net::http::{HttpRequest, HttpResponse};
 use crate::report::length;
 use crate::secret::{Secret, SecretSource};
@@ -75,7 +76,7 @@ pub struct Spec {
     /// With which headers.
     pub headers: BTreeMap<String, SecretSource>,
     /// With which body.
-    pub body: Option<String>,
+    pub body: Option<SecretSource>,
     /// Where the connection goes instead of the URL's host.
     pub connect_to: Option<HostPort>,
     /// Which certificates are trusted.
@@ -108,18 +109,23 @@ impl SyntheticRequest {
         SyntheticRequest { spec, tools, questions: [question] }
     }
 
-    async fn send(&self, url: Url, headers: Vec<(HeaderName, Secret)>) -> Result<HttpResponse, Answer> {
+    async fn send(
+        &self,
+        url: Url,
+        headers: Vec<(HeaderName, Secret)>,
+        body: Option<Secret>,
+    ) -> Result<HttpResponse, Answer> {
         let request = HttpRequest {
             method: self.spec.method.clone(),
             headers,
-            body: self.spec.body.clone().map(Into::into),
+            body: body.map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
             connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
             ca_files: ca_files(self.spec.tls.as_ref()),
             cap: BODY_CAP,
             ..HttpRequest::get(url.clone())
         };
         let sent = crate::clock::now();
-        let answered = self.tools.http.send(request).await;
+        let answered = self.tools.http.send(&request).await;
         if answered.is_ok() {
             let handler: Arc<str> = Arc::from(self.spec.handler.as_deref().unwrap_or(url.path()));
             for workload in &self.spec.counted_by {
@@ -130,17 +136,25 @@ impl SyntheticRequest {
         answered.map_err(|error| Answer::not_passed(error.ours, error.reason, error.message))
     }
 
+    async fn read(&self, source: &SecretSource, what: &str) -> Result<Secret, Answer> {
+        let read = source.read(&self.tools.secrets).await;
+        read.map_err(|error| Answer::gap(GapReason::NotFound, format!("{what}: {error}")))
+    }
+
     async fn try_once(&self, attempt: &Attempt) -> Result<Answer, Answer> {
         let mut headers = Vec::with_capacity(self.spec.headers.len());
         for (name, source) in &self.spec.headers {
-            let value = source.read(&self.tools.secrets).await;
-            let value = value.map_err(|error| Answer::blind(Reason::Misconfigured, format!("the header {name}: {error}")))?;
+            let value = self.read(source, &format!("the header {name}")).await?;
             let name = HeaderName::try_from(name.as_str())
                 .map_err(|_| Answer::blind(Reason::Misconfigured, format!("`{name}` is not the name of a header")))?;
             headers.push((name, value));
         }
+        let body = match &self.spec.body {
+            None => None,
+            Some(source) => Some(self.read(source, "the body").await?),
+        };
         let begun = tokio::time::Instant::now();
-        let answer = self.send(self.spec.url.clone(), headers.clone()).await?;
+        let answer = self.send(self.spec.url.clone(), headers.clone(), body).await?;
         let took = begun.elapsed();
         let duration = Fact::span(&DURATION, &[("request", &self.spec.key.target)], took);
         if let Err((reason, words)) = compare(&self.spec.expect, Seen::of(&answer), attempt.now) {
@@ -152,7 +166,7 @@ impl SyntheticRequest {
         }
         let allowed = &self.spec.expect.unknown_path_status;
         if !allowed.is_empty() {
-            let status = self.send(beside(&self.spec.url), headers).await?.status.as_u16();
+            let status = self.send(beside(&self.spec.url), headers, None).await?.status.as_u16();
             if !allowed.contains(&status) {
                 let words = format!("a path that cannot exist was answered with {status}: this is not the application");
                 return Err(Answer::fail(Reason::WrongIdentity, words).with([duration]));

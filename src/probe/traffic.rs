@@ -3,15 +3,17 @@
 mod prometheus;
 mod scrape;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use regex::Regex;
 use url::Url;
 
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
-use crate::config::{self, PrometheusSource};
+use crate::config::{self, Anchored, PrometheusSource};
 use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed, seconds};
 use crate::traffic::{Judgement, Selectors, Suspicion, Window};
 
@@ -119,8 +121,8 @@ impl Traffic {
         let errors = errors.as_ref().map(|errors| errors.metric.as_str());
         let selectors = Selectors::new(
             counter,
-            business.iter().map(|(label, pattern)| (label.clone(), pattern.0.clone())),
-            probes.iter().map(|(label, pattern)| (label.clone(), pattern.0.clone())),
+            patterns(business),
+            patterns(probes),
             handlers_required,
             errors,
         );
@@ -189,6 +191,10 @@ impl Probe for Traffic {
         }
         attempt.answer(0, self.answer(&window.judge(attempt.now), hindrance));
     }
+}
+
+fn patterns(anchored: &BTreeMap<String, Anchored>) -> Vec<(String, Regex)> {
+    anchored.iter().map(|(label, pattern)| (label.clone(), pattern.0.clone())).collect()
 }
 
 /// The sentence for a wait that ended without an answer.

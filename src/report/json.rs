@@ -153,3 +153,8 @@ impl Serialize for Window {
         out.end()
     }
 }
+
+/// A shared text as a text.
+pub(super) fn text<S: Serializer>(text: &std::sync::Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}

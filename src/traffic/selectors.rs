@@ -1,16 +1,14 @@
 //! What counts as business, and one scrape seen through it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use crate::exposition::{Format, MetricType, SyntaxError, samples};
 
 /// When the process of the instance started, in seconds since the epoch (Prometheus client libraries).
 const START_TIME: &str = "process_start_time_seconds";
-/// A pattern that compiles to more than this many bytes is a mistake.
-const PATTERN_LIMIT: usize = 1 << 20;
 /// More series of the counter than this on one instance are not followed.
 const MAX_SERIES: usize = 20_000;
 
@@ -25,7 +23,7 @@ pub enum Class {
     Other,
 }
 
-/// The compiled `traffic:` section of the configuration.
+/// The `traffic:` section of the configuration.
 #[derive(Clone, Debug)]
 pub struct Selectors {
     counter: String,
@@ -33,16 +31,6 @@ pub struct Selectors {
     probes: Vec<(String, Regex)>,
     required: Vec<String>,
     errors: Option<String>,
-}
-
-/// A label pattern that does not compile.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern of label `{label}` is not a regular expression: {what}")]
-pub struct PatternError {
-    /// The label.
-    pub label: String,
-    /// What the regex engine says about it.
-    pub what: String,
 }
 
 /// The wanted part of one exposition.
@@ -68,24 +56,16 @@ pub(super) struct Requests {
 // === impl Selectors ===
 
 impl Selectors {
-    /// Compiles the section. Patterns are anchored at both ends, as in PromQL.
-    ///
-    /// # Errors
-    /// The first pattern that is no regular expression.
+    /// Takes the section. The patterns come anchored at both ends, as in PromQL.
     pub fn new(
         counter: &str,
-        business: &BTreeMap<String, String>,
-        probes: &BTreeMap<String, String>,
+        business: Vec<(String, Regex)>,
+        probes: Vec<(String, Regex)>,
         required: &[String],
         errors: Option<&str>,
-    ) -> Result<Self, PatternError> {
-        Ok(Self {
-            counter: counter.to_owned(),
-            business: compile(business)?,
-            probes: compile(probes)?,
-            required: required.to_vec(),
-            errors: errors.map(str::to_owned),
-        })
+    ) -> Self {
+        let (counter, required, errors) = (counter.to_owned(), required.to_vec(), errors.map(str::to_owned));
+        Self { counter, business, probes, required, errors }
     }
 
     /// The handlers that must be counted somewhere.
@@ -138,17 +118,6 @@ impl Selectors {
         }
         Ok(scrape)
     }
-}
-
-fn compile(patterns: &BTreeMap<String, String>) -> Result<Vec<(String, Regex)>, PatternError> {
-    let anchored = |(label, pattern): (&String, &String)| {
-        let built = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_LIMIT).build();
-        match built {
-            Ok(regex) => Ok((label.clone(), regex)),
-            Err(error) => Err(PatternError { label: label.clone(), what: error.to_string() }),
-        }
-    };
-    patterns.iter().map(anchored).collect()
 }
 
 // === impl Scrape ===

@@ -1,6 +1,5 @@
 //! Timelines named after the catalogue, and properties. The window is 10 minutes, the interval 30 seconds.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,15 +15,16 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(T0 + seconds).unwrap()
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(label, pattern)| ((*label).to_owned(), (*pattern).to_owned())).collect()
+fn map(pairs: &[(&str, &str)]) -> Vec<(String, regex::Regex)> {
+    let anchored = |pattern: &str| regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+    pairs.iter().map(|(label, pattern)| ((*label).to_owned(), anchored(pattern))).collect()
 }
 
 fn selectors(required: &[&str]) -> Selectors {
     let business = map(&[("handler", "/api/.+"), ("uri", "/api/.+")]);
     let probes = map(&[("handler", "/health|/ready|/metrics|/api/health")]);
     let required: Vec<_> = required.iter().map(|name| (*name).to_owned()).collect();
-    Selectors::new("http_requests_total", &business, &probes, &required, Some("app_errors_total")).unwrap()
+    Selectors::new("http_requests_total", business, probes, &required, Some("app_errors_total"))
 }
 
 fn window(required: &[&str]) -> Window {
@@ -284,8 +284,6 @@ fn classes_and_handlers() {
     ] {
         assert_eq!(selectors.classify(labels), expected);
     }
-    let error = Selectors::new("c", &map(&[("handler", "(")]), &map(&[]), &[], None).unwrap_err();
-    assert_eq!(error.label, "handler");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    APP_SESSIONS, CLOCK_OFFSET, CONFIG_MATCH, CONNECT_SECONDS, CONNECT_SUCCESS, Database, ENDPOINT_INFO, QUERIES, REGION,
-    success,
+    APP_SESSIONS, CLOCK_OFFSET, CONFIG_MATCH, CONNECT_SECONDS, CONNECT_SUCCESS, Database, ENDPOINT_INFO, GOODBYE_WITHIN,
+    QUERIES, REGION, success,
 };
 use crate::config::Credentials;
 use crate::model::{Fact, GapReason, Outcome, Reason, seconds};
@@ -310,9 +310,9 @@ impl Database {
             }
         }
         if let Some(session) = session {
-            session.goodbye().await;
+            session.goodbye(GOODBYE_WITHIN.min(attempt.left())).await;
         }
-        self.cancel.disarm();
+        self.cancel.take();
         let asked = self.spec.queries.len();
         let answer = worst.unwrap_or_else(|| match asked - skipped {
             0 if asked == 0 => Answer::pass(format!("logged in after {}; no query is configured", length(connected))),

@@ -160,7 +160,7 @@ impl Traffic {
             let header = if token.expose().contains(' ') { token } else { Secret::new(format!("Bearer {}", token.expose())) };
             request.headers.push((http::header::AUTHORIZATION, header));
         }
-        let answer = self.tools.http.send(request).await;
+        let answer = self.tools.http.send(&request).await;
         let answer = answer.map_err(|error| (error.reason, format!("the Prometheus server: {}", error.message)))?;
         if answer.status != http::StatusCode::OK {
             let status = answer.status.as_u16();

@@ -52,7 +52,7 @@ impl Traffic {
             cap: BODY_CAP,
             ..HttpRequest::get(url.clone())
         };
-        let answer = self.tools.http.send(request).await.map_err(|error| (error.reason, error.message))?;
+        let answer = self.tools.http.send(&request).await.map_err(|error| (error.reason, error.message))?;
         let at = crate::clock::now();
         if answer.status != http::StatusCode::OK {
             let status = answer.status.as_u16();
