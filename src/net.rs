@@ -5,7 +5,7 @@
 
 pub mod dial;
 pub mod dsn;
-
+pub mod http;
 pub mod postgres;
 pub mod region;
 pub mod resolve;

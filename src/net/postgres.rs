@@ -21,7 +21,7 @@ use self::stream::{Connector, Note};
 pub use self::stream::{Peer, Socket, Tls};
 use super::dial::Fault;
 use super::dsn::{
-    ChannelBinding, Dsn, Host, HostPort, RootCert, SslMode, SslNegotiation, TargetSessionAttrs,
+    ChannelBinding, Dsn, DsnForm, Host, HostPort, RootCert, SslMode, SslNegotiation, TargetSessionAttrs,
 };
 use super::resolve::Resolver;
 use super::tls::{Roots, TlsSettings, Verify};
@@ -148,8 +148,7 @@ enum Encryption {
 /// Connects by the connection string's own rules: hosts in order, every address of each, TLS as demanded, and the
 /// first server that `target_session_attrs` accepts. Resolves anew.
 ///
-/// Each host gets a fair share of the time that is left, so a silent first one does not use up the others'. As in
-/// libpq the list ends at a server that answers and refuses, except one that is starting up.
+/// Each host gets a fair share of the time that is left, so a silent first one does not use up the others'.
 ///
 /// # Errors
 /// [`ConnectError`] of the attempt that came furthest.
@@ -228,8 +227,7 @@ pub async fn connect(
                     }
                 }
                 Err(error) => {
-                    let next = matches!(error.fault.reason, Reason::Timeout | Reason::Starting)
-                        || error.phase <= Phase::Tcp;
+                    let next = goes_on(dsn.form, &error);
                     note(&mut worst, error);
                     if !next {
                         break 'hosts;
@@ -246,6 +244,20 @@ pub async fn connect(
         (Some(session), _) => Ok(session),
         (None, Some(error)) => Err(error),
         (None, None) => Err(setup(Fault::ours(Reason::Internal, "no address was tried"))),
+    }
+}
+
+/// Whether the application would go on to the next server of its list.
+///
+/// libpq (`PQconnectPoll`) stops at one that answers and refuses, except while it starts; pgjdbc and r2dbc
+/// (`ConnectionFactoryImpl`) go on after anything, Npgsql after anything but a refused login.
+fn goes_on(form: DsnForm, error: &ConnectError) -> bool {
+    let silent =
+        matches!(error.fault.reason, Reason::Timeout | Reason::Starting) || error.phase <= Phase::Tcp;
+    match form {
+        DsnForm::Url | DsnForm::KeyValue | DsnForm::Parts => silent && !error.fault.ours,
+        DsnForm::Jdbc | DsnForm::R2dbc => true,
+        DsnForm::Npgsql => error.fault.reason != Reason::Auth,
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) struct Draft {
     dsn: Dsn,
     /// `+driver` schemes, whose `host` may hold ports and may be repeated.
     pub(super) decorated: bool,
-    hosts: Vec<String>,
+    /// Each with the port that stands beside it, in the forms that allow `host=h:5433`.
+    hosts: Vec<(String, Option<u16>)>,
     addresses: Vec<IpAddr>,
     ports: Vec<Option<u16>>,
     mode: Option<SslMode>,
@@ -139,7 +140,7 @@ impl Draft {
                 });
             }
             Key::SslCert => self.dsn.ssl_cert = text().map(PathBuf::from),
-            Key::SslKey => self.dsn.ssl_key = text().map(PathBuf::from),
+            Key::SslPrivateKey => self.dsn.ssl_key = text().map(PathBuf::from),
             Key::SslSni => self.dsn.ssl_sni = boolean(name, value)?,
             Key::SslNegotiation => match value.to_ascii_lowercase().as_str() {
                 "postgres" | "" => self.dsn.ssl_negotiation = SslNegotiation::Postgres,
@@ -214,7 +215,7 @@ impl Draft {
 
     /// Adds one host and port as they stand before a URL's path.
     pub(super) fn push_host(&mut self, host: String, port: Option<u16>) {
-        self.hosts.push(host);
+        self.hosts.push((host, None));
         self.ports.push(port);
     }
 
@@ -230,11 +231,7 @@ impl Draft {
         for part in value.split(',').map(str::trim) {
             let (host, port) =
                 if with_ports && !part.starts_with('/') { split_port(part)? } else { (part, None) };
-            self.hosts.push(host.to_owned());
-            if port.is_some() {
-                self.ports.resize(self.hosts.len() - 1, None);
-                self.ports.push(port);
-            }
+            self.hosts.push((host.to_owned(), port));
         }
         Ok(())
     }
@@ -290,15 +287,11 @@ impl Draft {
         if self.passfile && self.dsn.password.is_none() {
             return Err(DsnError::new("`passfile` is not read: give the password itself"));
         }
-        if self.decorated {
-            // SQLAlchemy's schemes say nothing else about where one connects.
-            self.dsn.ignored.sort();
-        }
         Ok(self.dsn)
     }
 
     fn finish_hosts(&mut self) -> Result<(), DsnError> {
-        let only_empty = self.hosts.iter().all(String::is_empty);
+        let only_empty = self.hosts.iter().all(|(host, _)| host.is_empty());
         if only_empty && self.hosts.len() < 2 {
             self.hosts.clear();
         }
@@ -308,7 +301,7 @@ impl Draft {
         }
         if count == 0 && self.dsn.form == DsnForm::Jdbc {
             // pgjdbc documents `localhost` for a missing host.
-            self.hosts.push("localhost".to_owned());
+            self.hosts.push(("localhost".to_owned(), None));
         }
         let count = count.max(self.hosts.len());
         match (count, self.ports.as_slice()) {
@@ -320,7 +313,7 @@ impl Draft {
         }
         for index in 0..count {
             let hostaddr = self.addresses.get(index).copied();
-            let host = match (self.hosts.get(index).map(String::as_str), hostaddr) {
+            let host = match (self.hosts.get(index).map(|(host, _)| host.as_str()), hostaddr) {
                 (None | Some(""), Some(ip)) => Host::Ip(ip),
                 (None | Some(""), None) => {
                     return Err(DsnError::new(format!("host {} of the list is empty", index + 1)));
@@ -329,10 +322,11 @@ impl Draft {
                     DsnError::new(format!("host {} of the list is not a name or an address", index + 1))
                 })?,
             };
-            let port = match self.ports.as_slice() {
+            let listed = match self.ports.as_slice() {
                 [shared] => *shared,
                 each => each.get(index).copied().flatten(),
             };
+            let port = self.hosts.get(index).and_then(|(_, own)| *own).or(listed);
             self.dsn.hosts.push(HostPort { host, hostaddr, port });
         }
         Ok(())
