@@ -141,7 +141,7 @@ impl Draft {
                 });
             }
             Key::ClientCert => self.dsn.ssl_cert = text().map(PathBuf::from),
-            Key::ClientKey => self.dsn.ssl_key = text().map(PathBuf::from),
+            Key::ClientPrivate => self.dsn.ssl_key = text().map(PathBuf::from),
             Key::SslSni => self.dsn.ssl_sni = boolean(name, value)?,
             Key::SslNegotiation => match value.to_ascii_lowercase().as_str() {
                 "postgres" | "" => self.dsn.ssl_negotiation = SslNegotiation::Postgres,
