@@ -238,8 +238,8 @@ pub async fn connect(
 
 /// Whether the application would go on to the next server of its list.
 ///
-/// libpq (`PQconnectPoll`) stops at one that answers and refuses, except while it starts; pgjdbc and r2dbc
-/// (`ConnectionFactoryImpl`) go on after anything, Npgsql after anything but a refused login.
+/// libpq stops at one that answers and refuses, except while it starts; the Java drivers go on after anything, Npgsql
+/// after anything but a refused login. Not verified against the drivers: the lab should.
 fn goes_on(form: DsnForm, error: &ConnectError) -> bool {
     let silent =
         matches!(error.fault.reason, Reason::Timeout | Reason::Starting) || error.phase <= Phase::Tcp;

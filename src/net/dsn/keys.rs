@@ -1,4 +1,5 @@
-//! The names of settings per form. A name that stands in no list is unknown, and unknown is an error.
+//! The names of settings per form, from memory of the drivers' manuals, not checked against a release's list.
+//! A name that stands in no list is unknown, and unknown is an error.
 
 use super::DsnForm;
 

@@ -74,10 +74,11 @@ fn fault_of_refusal(refusal: &DbError, doing: &str) -> Fault {
     Fault::theirs(reason, format!("{doing}: {what} (SQLSTATE {code})"))
 }
 
-/// PgBouncer's messages by their documented beginnings (`src/client.c`, `src/objects.c`, `src/janitor.c` of 1.12 to 1.24).
+/// PgBouncer's messages by how they begin. Seen from a real one: a wrong password, a missing database here and on the
+/// server behind, `query_wait_timeout`; the others are not verified against its source.
 pub fn reason_of_pooler(message: &str) -> Reason {
     let text = message.to_ascii_lowercase();
-    // What the real server said, quoted after a colon or, since 1.17, as it is.
+    // What the real server said: as it is (seen with the pooler of Debian 12), or quoted after a colon.
     let quoted =
         ["server login failed", "login failed"].iter().find_map(|beginning| text.strip_prefix(beginning));
     if let Some(reason) = reason_of_quote(quoted.unwrap_or(&text)) {
