@@ -124,7 +124,8 @@ impl Eq for Secret {}
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SecretVisitor)
+        // `deserialize_str` of a number would fail before the visitor is asked, with the number in the message.
+        deserializer.deserialize_any(SecretVisitor)
     }
 }
 

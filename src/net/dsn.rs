@@ -20,6 +20,7 @@ mod pairs;
 #[cfg(test)]
 mod tests;
 mod uri;
+mod words;
 
 /// PostgreSQL's port where none is given.
 pub const DEFAULT_PORT: u16 = 5432;
@@ -256,7 +257,7 @@ impl Dsn {
             self.hosts = filled.hosts;
             self.port = filled.port;
         } else if let Some(port) = port.as_deref().filter(|port| portless && !port.trim().is_empty()) {
-            let port = draft::port(port.trim(), "port")?;
+            let port = words::port(port.trim(), "port")?;
             for host in self.hosts.iter_mut().filter(|host| host.port.is_none()) {
                 host.port = Some(port);
             }

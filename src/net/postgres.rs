@@ -11,23 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
-use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::config::{self, Config};
 use tokio_postgres::{CancelToken, Client, Connection, SimpleQueryMessage};
 
+use self::attempt::{Plan, tls_settings};
 pub use self::faults::{fault_of, reason_of_pooler, reason_of_sqlstate};
-use self::stream::{Connector, Note};
+use self::stream::Connector;
 pub use self::stream::{Peer, Socket, Tls};
 use super::dial::Fault;
-use super::dsn::{
-    ChannelBinding, Dsn, Host, HostPort, RootCert, SslMode, SslNegotiation, TargetSessionAttrs,
-};
+use super::dsn::{Dsn, DsnForm, Host, HostPort, TargetSessionAttrs};
 use super::resolve::Resolver;
-use super::tls::{Roots, TlsSettings, Verify};
 use crate::model::Reason;
 use crate::secret::Secret;
 
+mod attempt;
 mod faults;
 mod stream;
 #[cfg(test)]
@@ -137,19 +134,10 @@ pub struct Cancel {
 #[derive(Clone, Default)]
 pub struct CancelSlot(Arc<Mutex<Option<Cancel>>>);
 
-/// Whether a connection is encrypted, as one attempt has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encryption {
-    Plain,
-    IfOffered,
-    Demanded,
-}
-
 /// Connects by the connection string's own rules: hosts in order, every address of each, TLS as demanded, and the
 /// first server that `target_session_attrs` accepts. Resolves anew.
 ///
-/// Each host gets a fair share of the time that is left, so a silent first one does not use up the others'. As in
-/// libpq the list ends at a server that answers and refuses, except one that is starting up.
+/// Each host gets a fair share of the time that is left, so a silent first one does not use up the others'.
 ///
 /// # Errors
 /// [`ConnectError`] of the attempt that came furthest.
@@ -228,8 +216,7 @@ pub async fn connect(
                     }
                 }
                 Err(error) => {
-                    let next = matches!(error.fault.reason, Reason::Timeout | Reason::Starting)
-                        || error.phase <= Phase::Tcp;
+                    let next = goes_on(dsn.form, &error);
                     note(&mut worst, error);
                     if !next {
                         break 'hosts;
@@ -246,6 +233,20 @@ pub async fn connect(
         (Some(session), _) => Ok(session),
         (None, Some(error)) => Err(error),
         (None, None) => Err(setup(Fault::ours(Reason::Internal, "no address was tried"))),
+    }
+}
+
+/// Whether the application would go on to the next server of its list.
+///
+/// libpq stops at one that answers and refuses, except while it starts; the Java drivers go on after anything, Npgsql
+/// after anything but a refused login. Not verified against the drivers: the lab should.
+fn goes_on(form: DsnForm, error: &ConnectError) -> bool {
+    let silent =
+        matches!(error.fault.reason, Reason::Timeout | Reason::Starting) || error.phase <= Phase::Tcp;
+    match form {
+        DsnForm::Url | DsnForm::KeyValue | DsnForm::Parts => silent && !error.fault.ours,
+        DsnForm::Jdbc | DsnForm::R2dbc => true,
+        DsnForm::Npgsql => error.fault.reason != Reason::Auth,
     }
 }
 
@@ -275,27 +276,6 @@ async fn peers_of(host: &HostPort, resolver: &Resolver) -> Result<(Vec<Peer>, Du
     Ok((peers, begun.elapsed()))
 }
 
-fn tls_settings(dsn: &Dsn, options: &Options) -> Result<Option<TlsSettings>, Fault> {
-    let verify = match dsn.ssl_mode {
-        SslMode::Disable => return Ok(None),
-        SslMode::Allow | SslMode::Prefer | SslMode::Require => Verify::Nothing,
-        SslMode::VerifyCa => Verify::Chain,
-        SslMode::VerifyFull => Verify::Full,
-    };
-    let roots = match &dsn.ssl_root_cert {
-        Some(RootCert::File(file)) => Roots::Only(file.clone()),
-        Some(RootCert::System) | None => Roots::SystemAnd(options.ca_files.clone()),
-    };
-    let identity = match (&dsn.ssl_cert, &dsn.ssl_key) {
-        (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-        (None, None) => None,
-        _ => return Err(Fault::ours(Reason::Misconfigured, "`sslcert` and `sslkey` must be given together")),
-    };
-    // PostgreSQL demands this ALPN when TLS begins at once, and ignores it otherwise.
-    let alpn = (dsn.ssl_negotiation == SslNegotiation::Direct).then_some("postgresql");
-    Ok(Some(TlsSettings { verify, roots, identity, sni: dsn.ssl_sni, alpn }))
-}
-
 fn wrong_kind(attrs: TargetSessionAttrs) -> Fault {
     let reason = match attrs {
         TargetSessionAttrs::ReadWrite | TargetSessionAttrs::Primary => Reason::ReadOnly,
@@ -305,156 +285,6 @@ fn wrong_kind(attrs: TargetSessionAttrs) -> Fault {
         reason,
         format!("no server of the list is what target_session_attrs={} asks for", attrs.as_str()),
     )
-}
-
-/// What stays the same over all attempts.
-struct Plan<'a> {
-    dsn: &'a Dsn,
-    login: &'a Login,
-    options: &'a Options,
-    tls: Option<TlsSettings>,
-}
-
-// === impl Plan ===
-
-impl Plan<'_> {
-    /// Connects to one address, with the second try that `allow` and `prefer` have.
-    async fn attempt(&self, host: &HostPort, peer: &Peer, limit: Instant) -> Result<Session, ConnectError> {
-        let unix = matches!(peer, Peer::Unix(_));
-        let (first, second) = match self.dsn.ssl_mode {
-            _ if unix => (Encryption::Plain, None),
-            SslMode::Disable => (Encryption::Plain, None),
-            SslMode::Allow => (Encryption::Plain, Some(Encryption::Demanded)),
-            SslMode::Prefer => (Encryption::IfOffered, Some(Encryption::Plain)),
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Encryption::Demanded, None),
-        };
-        let (error, refused) = match self.once(host, peer, first, limit).await {
-            Ok(session) => return Ok(session),
-            Err(failed) => failed,
-        };
-        // Only what another encryption can mend: `pg_hba.conf` has no line for this one, or the handshake broke.
-        let mendable = refused.as_deref() == Some("28000")
-            || (error.phase == Phase::Tls && error.fault.reason != Reason::Timeout);
-        match second.filter(|_| mendable) {
-            Some(second) => {
-                self.once(host, peer, second, limit).await.map_err(|(later, _)| match error.phase {
-                    // The first answer is the telling one when the second try is turned away for its encryption.
-                    Phase::Login if later.phase == Phase::Login => error,
-                    _ => later,
-                })
-            }
-            None => Err(error),
-        }
-    }
-
-    /// One connection. The error carries the SQLSTATE of a refused login.
-    async fn once(
-        &self,
-        host: &HostPort,
-        peer: &Peer,
-        encryption: Encryption,
-        limit: Instant,
-    ) -> Result<Session, (ConnectError, Option<String>)> {
-        let fail = |fault: Fault, phase: Phase, peer: Option<SocketAddr>| {
-            (ConnectError { fault, phase, peer }, None)
-        };
-        let late = |what: &str| {
-            Fault::theirs(Reason::Timeout, format!("{host}: {what} took longer than its share of the time"))
-        };
-        let connector = self.connector(host, encryption).map_err(|fault| fail(fault, Phase::Setup, None))?;
-        let begun = Instant::now();
-        let socket = match timeout_at(limit, peer.dial()).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(fault)) => return Err(fail(fault, Phase::Tcp, None)),
-            Err(_) => return Err(fail(late("opening the connection"), Phase::Tcp, None)),
-        };
-        let tcp = begun.elapsed();
-        let begun = Instant::now();
-        let config = self.config(encryption);
-        let raw = config.connect_raw(socket, connector.clone());
-        let connected = timeout_at(limit, raw).await;
-        let Note { took, fault, version, certificate } = connector.noted();
-        match connected {
-            Ok(Ok((client, connection))) => {
-                let tls_took = took.unwrap_or_default();
-                let login = begun.elapsed().saturating_sub(tls_took);
-                let timings = Timings { dns: Duration::ZERO, tcp, tls: tls_took, login };
-                let tls = took.map(|_| TlsInfo { version, certificate });
-                let driver = Driver(Some(Box::pin(connection)));
-                Ok(Session {
-                    client,
-                    driver,
-                    host: host.clone(),
-                    peer: peer.clone(),
-                    timings,
-                    tls,
-                    connector,
-                })
-            }
-            Ok(Err(error)) => {
-                let phase = match (&fault, error.as_db_error().is_some()) {
-                    (Some(_), _) => Phase::Tls,
-                    (None, true) => Phase::Login,
-                    (None, false) if error.to_string() == "error performing TLS handshake" => Phase::Tls,
-                    (None, false) => Phase::Login,
-                };
-                let mut fault = fault.unwrap_or_else(|| fault_of(&error, &format!("log in to {host}")));
-                // DESIGN section 10: the refusal of our own credentials is our blindness.
-                fault.ours |= self.login.ours && matches!(fault.reason, Reason::Auth | Reason::Permission);
-                let code = error.code().map(|code| code.code().to_owned());
-                Err((ConnectError { fault, phase, peer: peer.address() }, code))
-            }
-            Err(_) => Err(fail(late("logging in"), Phase::Login, peer.address())),
-        }
-    }
-
-    fn connector(&self, host: &HostPort, encryption: Encryption) -> Result<Connector, Fault> {
-        let bind = self.dsn.channel_binding != ChannelBinding::Disable;
-        let empty = Connector { config: None, name: None, bind, note: Arc::default() };
-        let Some(settings) = self.tls.as_ref().filter(|_| encryption != Encryption::Plain) else {
-            return Ok(empty);
-        };
-        let name = match &host.host {
-            Host::Ip(ip) => ServerName::from(*ip),
-            Host::Name(name) => {
-                ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| {
-                    Fault::theirs(Reason::Tls, format!("{name} cannot be the name of a certificate"))
-                })?
-            }
-            Host::Unix(_) => return Ok(empty),
-        };
-        Ok(Connector { config: Some(settings.build()?), name: Some(name), ..empty })
-    }
-
-    fn config(&self, encryption: Encryption) -> Config {
-        let mut config = Config::new();
-        // An unset user would be that of the exporter's process; the server refuses an empty one.
-        config.user(self.login.user.as_deref().or(self.dsn.user.as_deref()).unwrap_or_default());
-        if let Some(password) = self.login.password.as_ref().or(self.dsn.password.as_ref()) {
-            config.password(password.expose());
-        }
-        if let Some(database) = self.dsn.database.as_deref().or(self.dsn.user.as_deref()) {
-            config.dbname(database);
-        }
-        if let Some(name) = &self.options.application_name {
-            config.application_name(name);
-        }
-        config.ssl_mode(match encryption {
-            Encryption::Plain => config::SslMode::Disable,
-            Encryption::IfOffered => config::SslMode::Prefer,
-            Encryption::Demanded => config::SslMode::Require,
-        });
-        config.channel_binding(match self.dsn.channel_binding {
-            ChannelBinding::Disable => config::ChannelBinding::Disable,
-            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
-            ChannelBinding::Require => config::ChannelBinding::Require,
-        });
-        config.ssl_negotiation(match self.dsn.ssl_negotiation {
-            SslNegotiation::Postgres => config::SslNegotiation::Postgres,
-            SslNegotiation::Direct => config::SslNegotiation::Direct,
-        });
-        config
-    }
 }
 
 // === impl Session ===

@@ -15,6 +15,8 @@ use super::dial::Fault;
 use crate::model::Reason;
 
 pub mod der;
+#[cfg(test)]
+mod tests;
 
 /// What is checked of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +109,10 @@ pub fn fault_of_handshake(error: &io::Error) -> Fault {
             C::UnknownIssuer => certificate("is not signed by a root that is trusted here"),
             C::Revoked => certificate("is revoked"),
             C::BadEncoding => certificate("is malformed"),
+            // webpki's own, above all a self-signed authority that stands in for a server.
+            C::Other(_) => {
+                certificate("is not a server's, or is self-signed and not the root that is configured")
+            }
             _ => certificate("does not verify"),
         },
         rustls::Error::NoCertificatesPresented => certificate("is missing"),

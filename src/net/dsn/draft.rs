@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{self, Key};
+use super::words::{boolean, host, port, split_port, ssl_mode, target};
 use super::{
     ChannelBinding, Dsn, DsnError, DsnForm, Host, HostPort, RootCert, SslMode, SslNegotiation,
     TargetSessionAttrs,
@@ -16,7 +17,8 @@ pub(super) struct Draft {
     dsn: Dsn,
     /// `+driver` schemes, whose `host` may hold ports and may be repeated.
     pub(super) decorated: bool,
-    hosts: Vec<String>,
+    /// Each with the port that stands beside it, in the forms that allow `host=h:5433`.
+    hosts: Vec<(String, Option<u16>)>,
     addresses: Vec<IpAddr>,
     ports: Vec<Option<u16>>,
     mode: Option<SslMode>,
@@ -138,8 +140,8 @@ impl Draft {
                     _ => RootCert::File(PathBuf::from(value)),
                 });
             }
-            Key::SslCert => self.dsn.ssl_cert = text().map(PathBuf::from),
-            Key::SslKey => self.dsn.ssl_key = text().map(PathBuf::from),
+            Key::ClientCert => self.dsn.ssl_cert = text().map(PathBuf::from),
+            Key::ClientPrivate => self.dsn.ssl_key = text().map(PathBuf::from),
             Key::SslSni => self.dsn.ssl_sni = boolean(name, value)?,
             Key::SslNegotiation => match value.to_ascii_lowercase().as_str() {
                 "postgres" | "" => self.dsn.ssl_negotiation = SslNegotiation::Postgres,
@@ -214,7 +216,7 @@ impl Draft {
 
     /// Adds one host and port as they stand before a URL's path.
     pub(super) fn push_host(&mut self, host: String, port: Option<u16>) {
-        self.hosts.push(host);
+        self.hosts.push((host, None));
         self.ports.push(port);
     }
 
@@ -230,11 +232,7 @@ impl Draft {
         for part in value.split(',').map(str::trim) {
             let (host, port) =
                 if with_ports && !part.starts_with('/') { split_port(part)? } else { (part, None) };
-            self.hosts.push(host.to_owned());
-            if port.is_some() {
-                self.ports.resize(self.hosts.len() - 1, None);
-                self.ports.push(port);
-            }
+            self.hosts.push((host.to_owned(), port));
         }
         Ok(())
     }
@@ -290,15 +288,11 @@ impl Draft {
         if self.passfile && self.dsn.password.is_none() {
             return Err(DsnError::new("`passfile` is not read: give the password itself"));
         }
-        if self.decorated {
-            // SQLAlchemy's schemes say nothing else about where one connects.
-            self.dsn.ignored.sort();
-        }
         Ok(self.dsn)
     }
 
     fn finish_hosts(&mut self) -> Result<(), DsnError> {
-        let only_empty = self.hosts.iter().all(String::is_empty);
+        let only_empty = self.hosts.iter().all(|(host, _)| host.is_empty());
         if only_empty && self.hosts.len() < 2 {
             self.hosts.clear();
         }
@@ -308,7 +302,7 @@ impl Draft {
         }
         if count == 0 && self.dsn.form == DsnForm::Jdbc {
             // pgjdbc documents `localhost` for a missing host.
-            self.hosts.push("localhost".to_owned());
+            self.hosts.push(("localhost".to_owned(), None));
         }
         let count = count.max(self.hosts.len());
         match (count, self.ports.as_slice()) {
@@ -320,7 +314,7 @@ impl Draft {
         }
         for index in 0..count {
             let hostaddr = self.addresses.get(index).copied();
-            let host = match (self.hosts.get(index).map(String::as_str), hostaddr) {
+            let host = match (self.hosts.get(index).map(|(host, _)| host.as_str()), hostaddr) {
                 (None | Some(""), Some(ip)) => Host::Ip(ip),
                 (None | Some(""), None) => {
                     return Err(DsnError::new(format!("host {} of the list is empty", index + 1)));
@@ -329,10 +323,11 @@ impl Draft {
                     DsnError::new(format!("host {} of the list is not a name or an address", index + 1))
                 })?,
             };
-            let port = match self.ports.as_slice() {
+            let listed = match self.ports.as_slice() {
                 [shared] => *shared,
                 each => each.get(index).copied().flatten(),
             };
+            let port = self.hosts.get(index).and_then(|(_, own)| *own).or(listed);
             self.dsn.hosts.push(HostPort { host, hostaddr, port });
         }
         Ok(())
@@ -413,98 +408,5 @@ impl Dsn {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// A port: 1 to 65535, digits only.
-pub(super) fn port(text: &str, name: &str) -> Result<u16, DsnError> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u16>() {
-        Ok(port) if digits && port > 0 => Ok(port),
-        _ => Err(DsnError::new(format!("`{name}` is not a port number"))),
-    }
-}
-
-/// `host`, `host:port`, `[v6]`, `[v6]:port`; a bare IPv6 address is a host.
-pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), DsnError> {
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Ok((text, None));
-    }
-    let (host, rest) = match text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((inner, rest)) => {
-            if inner.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(DsnError::new("what stands in brackets is not an IPv6 address"));
-            }
-            (inner, rest)
-        }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Ok((host, None)),
-        None => Err(DsnError::new("after `]` only a port may stand")),
-        Some("") => Ok((host, None)),
-        Some(digits) => Ok((host, Some(port(digits, "port")?))),
-    }
-}
-
-/// Only what can be dialled: whatever else stands there is a sign that the string was misread.
-fn host(text: &str) -> Option<Host> {
-    if text.starts_with('/') || (text.starts_with('@') && text.len() > 1) {
-        return Some(Host::Unix(PathBuf::from(text)));
-    }
-    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Some(Host::Ip(ip));
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (text.len() <= 254 && text.chars().all(plain) && text.chars().any(|c| c.is_ascii_alphanumeric()))
-        .then(|| Host::Name(text.to_owned()))
-}
-
-fn boolean(name: &str, value: &str) -> Result<bool, DsnError> {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" | "t" | "enable" => Ok(true),
-        "false" | "0" | "no" | "off" | "f" | "disable" => Ok(false),
-        _ => Err(DsnError::new(format!("the value of `{name}` is neither true nor false"))),
-    }
-}
-
-/// libpq is exact; the others have enums that ignore case and separators.
-fn ssl_mode(form: DsnForm, value: &str) -> Option<SslMode> {
-    let known = [
-        SslMode::Disable,
-        SslMode::Allow,
-        SslMode::Prefer,
-        SslMode::Require,
-        SslMode::VerifyCa,
-        SslMode::VerifyFull,
-    ];
-    known.into_iter().find(|mode| same_word(form, mode.as_str(), value))
-}
-
-fn target(form: DsnForm, value: &str) -> Option<TargetSessionAttrs> {
-    use TargetSessionAttrs as T;
-    let libpq = [T::Any, T::ReadWrite, T::ReadOnly, T::Primary, T::Standby, T::PreferStandby];
-    if let Some(attrs) = libpq.into_iter().find(|attrs| same_word(form, attrs.as_str(), value)) {
-        return Some(attrs);
-    }
-    let drivers = [
-        ("master", T::Primary),
-        ("slave", T::Standby),
-        ("secondary", T::Standby),
-        ("prefer-slave", T::PreferStandby),
-        ("prefer-secondary", T::PreferStandby),
-        ("prefer-primary", T::PreferPrimary),
-    ];
-    let known = drivers.into_iter().find(|(word, _)| same_word(form, word, value));
-    known.filter(|_| matches!(form, DsnForm::Jdbc | DsnForm::R2dbc | DsnForm::Npgsql)).map(|(_, attrs)| attrs)
-}
-
-fn same_word(form: DsnForm, word: &str, value: &str) -> bool {
-    match form {
-        DsnForm::Url | DsnForm::KeyValue | DsnForm::Parts => word == value,
-        DsnForm::Jdbc | DsnForm::R2dbc | DsnForm::Npgsql => {
-            let plain = |text: &str| text.replace(['-', '_', ' '], "").to_ascii_lowercase();
-            plain(word) == plain(value)
-        }
     }
 }

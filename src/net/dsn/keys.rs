@@ -1,4 +1,5 @@
-//! The names of settings per form. A name that stands in no list is unknown, and unknown is an error.
+//! The names of settings per form, from memory of the drivers' manuals, not checked against a release's list.
+//! A name that stands in no list is unknown, and unknown is an error.
 
 use super::DsnForm;
 
@@ -15,8 +16,8 @@ pub(super) enum Key {
     /// A switch (`ssl=true`), whose meaning depends on the form.
     Ssl,
     SslRootCert,
-    SslCert,
-    SslKey,
+    ClientCert,
+    ClientPrivate,
     SslSni,
     SslNegotiation,
     SslMinVersion,
@@ -67,8 +68,8 @@ fn libpq(name: &str) -> Option<Key> {
         "password" => Key::Password,
         "sslmode" => Key::SslMode,
         "sslrootcert" => Key::SslRootCert,
-        "sslcert" => Key::SslCert,
-        "sslkey" => Key::SslKey,
+        "sslcert" => Key::ClientCert,
+        "sslkey" => Key::ClientPrivate,
         "sslsni" => Key::SslSni,
         "sslnegotiation" => Key::SslNegotiation,
         "ssl_min_protocol_version" => Key::SslMinVersion,
@@ -110,8 +111,8 @@ fn url_only(name: &str, decorated: bool) -> Option<Key> {
         "sslaccept" => Key::SslAccept,
         "ssl-mode" => Key::SslMode,
         "ssl-root-cert" | "ssl-ca" => Key::SslRootCert,
-        "ssl-cert" => Key::SslCert,
-        "ssl-key" => Key::SslKey,
+        "ssl-cert" => Key::ClientCert,
+        "ssl-key" => Key::ClientPrivate,
         "schema" | "schema_search_path" | "options[search_path]" => Key::SearchPath,
         "target_session_attr" if decorated => Key::TargetSessionAttrs,
         // Prisma.
@@ -207,8 +208,8 @@ fn jdbc(name: &str) -> Option<Key> {
         "ssl" => Key::Ssl,
         "sslmode" => Key::SslMode,
         "sslrootcert" => Key::SslRootCert,
-        "sslcert" => Key::SslCert,
-        "sslkey" => Key::SslKey,
+        "sslcert" => Key::ClientCert,
+        "sslkey" => Key::ClientPrivate,
         "sslfactory" => Key::SslFactory,
         "sslNegotiation" => Key::SslNegotiation,
         "channelBinding" => Key::ChannelBinding,
@@ -299,8 +300,8 @@ fn r2dbc(name: &str) -> Option<Key> {
         "ssl" => Key::Ssl,
         "sslMode" => Key::SslMode,
         "sslRootCert" => Key::SslRootCert,
-        "sslCert" => Key::SslCert,
-        "sslKey" => Key::SslKey,
+        "sslCert" => Key::ClientCert,
+        "sslKey" => Key::ClientPrivate,
         "sslSni" => Key::SslSni,
         "targetServerType" => Key::TargetSessionAttrs,
         "loadBalanceHosts" => Key::LoadBalanceHosts,
@@ -353,8 +354,8 @@ fn npgsql(name: &str) -> Option<Key> {
         "password" | "pwd" | "psw" => Key::Password,
         "sslmode" => Key::SslMode,
         "rootcertificate" => Key::SslRootCert,
-        "sslcertificate" => Key::SslCert,
-        "sslkey" => Key::SslKey,
+        "sslcertificate" => Key::ClientCert,
+        "sslkey" => Key::ClientPrivate,
         "sslnegotiation" => Key::SslNegotiation,
         "trustservercertificate" => Key::TrustServerCertificate,
         "channelbinding" => Key::ChannelBinding,

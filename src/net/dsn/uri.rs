@@ -2,8 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::draft::{Draft, split_port};
+use super::draft::Draft;
 use super::keys::Key;
+use super::words::split_port;
 use super::{Dsn, DsnError, DsnForm};
 
 /// What stands before the host.

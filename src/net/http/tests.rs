@@ -117,6 +117,7 @@ async fn a_slow_answer_ends_with_the_caller() {
     let request = HttpRequest::get(url);
     let tarpit = async {
         let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         for byte in
             b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".iter().chain(std::iter::repeat(&b'x'))
         {

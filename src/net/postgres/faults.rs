@@ -74,23 +74,18 @@ fn fault_of_refusal(refusal: &DbError, doing: &str) -> Fault {
     Fault::theirs(reason, format!("{doing}: {what} (SQLSTATE {code})"))
 }
 
-/// PgBouncer's messages by their documented beginnings (`src/client.c`, `src/objects.c`, `src/janitor.c` of 1.12 to 1.24).
+/// PgBouncer's messages by how they begin. Seen from a real one: a wrong password, a missing database here and on the
+/// server behind, `query_wait_timeout`; the others are not verified against its source.
 pub fn reason_of_pooler(message: &str) -> Reason {
     let text = message.to_ascii_lowercase();
-    // What the real server said to the pooler comes after a colon.
-    if let Some(inner) =
-        text.strip_prefix("server login failed").or_else(|| text.strip_prefix("login failed"))
-    {
-        return match inner {
-            inner if inner.contains("does not exist") && inner.contains("database") => {
-                Reason::UndefinedObject
-            }
-            inner if inner.contains("starting up") || inner.contains("shutting down") => Reason::Starting,
-            inner if inner.contains("too many") || inner.contains("remaining connection slots") => {
-                Reason::Limit
-            }
-            _ => Reason::Auth,
-        };
+    // What the real server said: as it is (seen with the pooler of Debian 12), or quoted after a colon.
+    let quoted =
+        ["server login failed", "login failed"].iter().find_map(|beginning| text.strip_prefix(beginning));
+    if let Some(reason) = reason_of_quote(quoted.unwrap_or(&text)) {
+        return reason;
+    }
+    if quoted.is_some() {
+        return Reason::Auth;
     }
     let beginnings = [
         ("no such database", Reason::UndefinedObject),
@@ -121,6 +116,27 @@ pub fn reason_of_pooler(message: &str) -> Reason {
     ];
     let known = beginnings.into_iter().find(|(beginning, _)| text.starts_with(beginning));
     known.map_or(Reason::Other, |(_, reason)| reason)
+}
+
+/// PostgreSQL's own refusals of a login (`postinit.c`, `auth.c`, `postmaster.c`), in lower case.
+fn reason_of_quote(text: &str) -> Option<Reason> {
+    let text = text.trim_start_matches([':', ' ']);
+    let text = text.strip_prefix("fatal").unwrap_or(text).trim_start_matches([':', ' ']);
+    let ends = text.ends_with("does not exist");
+    match text {
+        _ if ends && text.starts_with("database \"") => Some(Reason::UndefinedObject),
+        _ if ends && text.starts_with("role \"") => Some(Reason::Auth),
+        _ if text.starts_with("no pg_hba.conf entry") || text.starts_with("pg_hba.conf rejects") => {
+            Some(Reason::Auth)
+        }
+        _ if text.starts_with("permission denied for database") => Some(Reason::Permission),
+        _ if text.starts_with("the database system is") => Some(Reason::Starting),
+        _ if text.starts_with("sorry, too many clients") || text.starts_with("too many connections") => {
+            Some(Reason::Limit)
+        }
+        _ if text.starts_with("remaining connection slots") => Some(Reason::Limit),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +179,9 @@ mod tests {
             ("server login failed: FATAL password authentication failed for user \"x\"", Reason::Auth),
             ("server login failed: FATAL sorry, too many clients already", Reason::Limit),
             ("server login failed: FATAL the database system is starting up", Reason::Starting),
+            ("database \"nodb\" does not exist", Reason::UndefinedObject),
+            ("role \"x\" does not exist", Reason::Auth),
+            ("sorry, too many clients already", Reason::Limit),
             ("unsupported startup parameter: options", Reason::Misconfigured),
             ("something new", Reason::Other),
         ] {

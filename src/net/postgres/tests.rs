@@ -142,3 +142,20 @@ async fn tls_that_is_demanded_and_not_offered() {
     let error = error.err().unwrap();
     assert_eq!((error.fault.reason, error.phase), (Reason::Tls, Phase::Tls));
 }
+
+#[test]
+fn everything_can_run_on_any_thread() {
+    fn sendable<T: Send>(_: &T) {}
+    let dsn = Dsn::parse("postgres://h/d").unwrap();
+    let (login, resolver, options) = (Login::default(), Resolver::default(), options());
+    let whole = async {
+        let mut session = connect(&dsn, &login, &resolver, &options, Instant::now()).await?;
+        let slot = CancelSlot::default();
+        slot.arm(session.cancel());
+        let done = session.driver.drive(session.client.batch_execute("select 1")).await;
+        drop(slot.take());
+        session.goodbye(Duration::from_secs(1)).await;
+        Ok::<_, ConnectError>(done.is_ok())
+    };
+    sendable(&whole);
+}
