@@ -52,7 +52,8 @@ impl App {
         let in_flight = config.defaults.limits.concurrency as usize;
         let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight);
         let masked = Arc::from(loaded.masked_yaml());
-        let view = View { declared: Arc::new(declared), ledger, now: clock::now, loaded: clock::now(), masked };
+        let view =
+            View { declared: Arc::new(declared), ledger, now: clock::now, loaded: clock::now(), masked };
         App { view, scheduler, probes }
     }
 
@@ -124,6 +125,17 @@ impl Running {
     /// What is known.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Spawns one more long-lived task that ends with this exporter.
+    pub fn also(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let mut stop = self.tasks.stop();
+        self.tasks.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.requested() => {}
+            }
+        });
     }
 
     /// Resolves only when something is wrong: a task that should run for ever has ended.

@@ -121,7 +121,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         let port: u16 = port.parse().map_err(|_| format!("`{port}` is not a port"))?;
         return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
     }
-    let mut addresses = text.to_socket_addrs().map_err(|_| "expected host:port or :port, such as :10888".to_owned())?;
+    let mut addresses =
+        text.to_socket_addrs().map_err(|_| "expected host:port or :port, such as :10888".to_owned())?;
     addresses.next().ok_or_else(|| format!("`{text}` resolves to no address"))
 }
 

@@ -43,7 +43,9 @@ pub use site::{
     Attempts, Aws, Cloud, Config, Defaults, HighAvailability, Kubernetes, KubernetesMode, Lease, Limits,
     Peer, Region, Site, SiteIdentity, Tls, Web,
 };
-pub use system::{Announcement, Expect, Instance, MetricsEndpoint, NewestInBody, Surface, System, Waiver, Workload};
+pub use system::{
+    Announcement, Expect, Instance, MetricsEndpoint, NewestInBody, Surface, System, Waiver, Workload,
+};
 pub use traffic::{ErrorCounter, PrometheusSource, Request, Traffic, TrafficSource};
 
 /// Largest configuration file, in bytes.

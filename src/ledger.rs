@@ -107,8 +107,10 @@ impl Ledger {
     /// Opens a record for a planned check; one that exists keeps its history.
     pub fn open(&self, question: &Question, schedule: Schedule) {
         let mut pages = self.write();
-        let record =
-            pages.records.entry(question.key.clone()).or_insert_with(|| Arc::new(Record::new(question, schedule)));
+        let record = pages
+            .records
+            .entry(question.key.clone())
+            .or_insert_with(|| Arc::new(Record::new(question, schedule)));
         let record = Arc::make_mut(record);
         record.question = Arc::new(question.clone());
         record.schedule = schedule;
@@ -132,7 +134,12 @@ impl Ledger {
     }
 
     /// Notes the verdict of a system and returns since when it stands.
-    pub fn judged(&self, system: &Arc<str>, verdict: Verdict, now: Timestamp) -> (Timestamp, Option<Verdict>) {
+    pub fn judged(
+        &self,
+        system: &Arc<str>,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> (Timestamp, Option<Verdict>) {
         let mut pages = self.write();
         if let Some(history) = pages.verdicts.get_mut(system) {
             if history.verdict == verdict {
@@ -198,7 +205,8 @@ impl Record {
 
     /// Adds the end of a run.
     pub fn add(&mut self, attempts: u32, observation: Observation) {
-        let Observation { outcome, detail, facts, withheld: _, gap: _, started: _, finished, took } = &observation;
+        let Observation { outcome, detail, facts, withheld: _, gap: _, started: _, finished, took } =
+            &observation;
         self.attempts += u64::from(attempts);
         self.durations.observe(took.as_secs_f64());
         if let Some(reason) = outcome.reason() {
@@ -222,7 +230,9 @@ impl Record {
 
     /// Whether the newest run is younger than three intervals.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.last.as_ref().is_some_and(|last| crate::model::age(now, last.finished) < self.schedule.interval * 3)
+        self.last
+            .as_ref()
+            .is_some_and(|last| crate::model::age(now, last.finished) < self.schedule.interval * 3)
     }
 
     /// The facts as they are to be shown now, by each metric's own rule.

@@ -32,7 +32,10 @@ pub fn plan(config: &Config) -> Plan {
         systems.push(planner.declared());
     }
     let site = Arc::from(config.site.name.as_str());
-    Plan { declared: Declared { site, region: config.site.region.clone(), role: config.site.role, systems }, asks }
+    Plan {
+        declared: Declared { site, region: config.site.region.clone(), role: config.site.role, systems },
+        asks,
+    }
 }
 
 struct Planner<'a> {
@@ -151,7 +154,9 @@ impl Planner<'_> {
             rto: system.rto.map(Into::into),
             rpo: system
                 .rpo
-                .map(|rpo| system.databases.iter().map(|database| (database.name.clone(), rpo.into())).collect())
+                .map(|rpo| {
+                    system.databases.iter().map(|database| (database.name.clone(), rpo.into())).collect()
+                })
                 .unwrap_or_default(),
             waivers: system.waivers.iter().filter_map(waiver).collect(),
             maintenance: system.maintenance.as_ref().map(window),
@@ -165,9 +170,11 @@ impl Planner<'_> {
     fn declared_surface(&self, surface: &config::Surface) -> DeclaredSurface {
         let of = |workload: Option<&String>| {
             let databases = self.system.databases.iter();
-            let databases = databases.filter(|database| workload.is_none() || database.endpoint.workload.as_ref() == workload);
+            let databases = databases
+                .filter(|database| workload.is_none() || database.endpoint.workload.as_ref() == workload);
             let requests = self.system.requests.iter();
-            let requests = requests.filter(|request| workload.is_none() || request.workload.as_ref() == workload);
+            let requests =
+                requests.filter(|request| workload.is_none() || request.workload.as_ref() == workload);
             let databases = databases.flat_map(|database| {
                 [Check::SyntheticQuery, Check::DbEndpointRegion].map(|check| self.key(check, &database.name))
             });

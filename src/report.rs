@@ -177,7 +177,8 @@ pub fn report(declared: &Arc<Declared>, pages: &Pages, now: Timestamp) -> Report
     let systems: Vec<_> =
         declared.systems.iter().map(|system| SystemReport::of(declared, system, pages, now)).collect();
     let mut gaps: BTreeMap<GapReason, usize> = GapReason::ALL.iter().map(|reason| (*reason, 0)).collect();
-    let blind = systems.iter().flat_map(|system| &system.checks).filter_map(|check| check.record.last.as_ref()?.gap);
+    let blind =
+        systems.iter().flat_map(|system| &system.checks).filter_map(|check| check.record.last.as_ref()?.gap);
     for gap in blind {
         *gaps.entry(gap).or_default() += 1;
     }
@@ -231,13 +232,18 @@ impl SystemReport {
 // === impl CheckReport ===
 
 impl CheckReport {
-    fn of(key: &CheckKey, record: &Arc<Record>, system: &DeclaredSystem, intent: Intent, now: Timestamp) -> Self {
-        let waiver = system
-            .waivers
-            .iter()
-            .find(|waiver| waiver.check == key.check
+    fn of(
+        key: &CheckKey,
+        record: &Arc<Record>,
+        system: &DeclaredSystem,
+        intent: Intent,
+        now: Timestamp,
+    ) -> Self {
+        let waiver = system.waivers.iter().find(|waiver| {
+            waiver.check == key.check
                 && waiver.target.as_ref().is_none_or(|target| **target == *key.target)
-                && now < waiver.until);
+                && now < waiver.until
+        });
         let outcome = record.last.as_ref().map(|last| last.outcome);
         let (status, reason) =
             weigh(key.check, Evidence { outcome, fresh: record.is_fresh(now), waived: waiver.is_some() });
@@ -278,7 +284,8 @@ impl SurfaceReport {
     fn of(declared: &DeclaredSurface, checks: &[CheckReport], now: Timestamp) -> Self {
         let DeclaredSurface { name, decisive, vouches_for } = declared;
         let own = checks.iter().find(|check| check.key.check == Check::Surface && check.key.target == *name);
-        let healthy = own.and_then(|check| check.record.fact(&surface::HEALTHY, now)).map(|value| value > 0.5);
+        let healthy =
+            own.and_then(|check| check.record.fact(&surface::HEALTHY, now)).map(|value| value > 0.5);
         let failing = checks
             .iter()
             .filter(|check| vouches_for.contains(&check.key))

@@ -61,7 +61,8 @@ impl Scheduler {
             let Some(system) = probe.questions().first().map(|question| question.key.system.clone()) else {
                 continue;
             };
-            let places = places.entry(system).or_insert_with(|| Arc::new(Semaphore::new(self.in_flight))).clone();
+            let places =
+                places.entry(system).or_insert_with(|| Arc::new(Semaphore::new(self.in_flight))).clone();
             let (scheduler, mut stop): (_, Stop) = (self.clone(), tasks.stop());
             tasks.spawn("probe", async move {
                 tokio::select! {
@@ -92,7 +93,8 @@ impl Scheduler {
             sleep_until(due).await;
             self.run(probe, places).await;
             // A run that took too long skips the turns that it missed: it never makes up for them in a burst.
-            let behind = Instant::now().saturating_duration_since(due).as_nanos() / schedule.interval.as_nanos();
+            let behind =
+                Instant::now().saturating_duration_since(due).as_nanos() / schedule.interval.as_nanos();
             due += schedule.interval * (u32::try_from(behind).unwrap_or(u32::MAX - 1) + 1);
         }
     }
@@ -126,7 +128,8 @@ impl Scheduler {
     async fn attempt(&self, probe: &dyn Probe, places: &Semaphore, deadline: Instant) -> Vec<Answer> {
         let questions = probe.questions().len();
         let Ok(Ok(_place)) = timeout_at(deadline, places.acquire()).await else {
-            let answer = Answer::blind(Reason::Limit, "no place was free among this system's attempts in flight");
+            let answer =
+                Answer::blind(Reason::Limit, "no place was free among this system's attempts in flight");
             return vec![answer; questions];
         };
         self.ledger.due(probe.questions(), None);
@@ -140,16 +143,18 @@ impl Scheduler {
             .into_answers()
             .into_iter()
             .map(|answer| match (&ended, answer) {
-                (Ok(Err(_panic)), _) => {
-                    Answer::blind(Reason::Internal, "the check itself crashed: this is a fault of dr-exporter")
-                }
+                (Ok(Err(_panic)), _) => Answer::blind(
+                    Reason::Internal,
+                    "the check itself crashed: this is a fault of dr-exporter",
+                ),
                 (_, Some(answer)) => answer,
                 (Err(_elapsed), None) => {
                     Answer::fail(Reason::Timeout, format!("no answer within {}", length(timeout)))
                 }
-                (Ok(Ok(())), None) => {
-                    Answer::blind(Reason::Internal, "the check gave no answer: this is a fault of dr-exporter")
-                }
+                (Ok(Ok(())), None) => Answer::blind(
+                    Reason::Internal,
+                    "the check gave no answer: this is a fault of dr-exporter",
+                ),
             })
             .collect()
     }

@@ -83,7 +83,9 @@ pub fn weigh(check: Check, evidence: Evidence) -> (Status, Option<Reason>) {
         (Some(Outcome::Pass), true) => (Status::Pass, None),
         (Some(Outcome::Skipped), true) => (Status::Skipped, None),
         (Some(Outcome::Blind(reason)), true) => (Status::Unknown, Some(reason)),
-        (Some(Outcome::Fail(reason)), true) if waived && may_be_waived(check) => (Status::Waived, Some(reason)),
+        (Some(Outcome::Fail(reason)), true) if waived && may_be_waived(check) => {
+            (Status::Waived, Some(reason))
+        }
         (Some(Outcome::Fail(reason)), true) => (Status::Fail, Some(reason)),
     }
 }
@@ -137,7 +139,11 @@ fn is_fatal(weighed: &Weighed) -> bool {
 pub fn judge(intent: Intent, checks: &[Weighed], claims: &[Claim]) -> Judgement {
     let Intent { role, strategy, primary_down } = intent;
     if role == Role::Retired {
-        return Judgement { verdict: Verdict::NotApplicable, against: Vec::new(), healthy_but_unusable: false };
+        return Judgement {
+            verdict: Verdict::NotApplicable,
+            against: Vec::new(),
+            healthy_but_unusable: false,
+        };
     }
     let required = || checks.iter().filter(|weighed| is_required(weighed.check, role, strategy));
     let proven = || {
@@ -160,7 +166,11 @@ pub fn judge(intent: Intent, checks: &[Weighed], claims: &[Claim]) -> Judgement 
         Verdict::Usable
     };
     let mut against: Vec<Weighed> = proven().chain(unknown()).cloned().collect();
-    against.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| (a.check, &a.target, a.reason).cmp(&(b.check, &b.target, b.reason))));
+    against.sort_by(|a, b| {
+        rank(a)
+            .cmp(&rank(b))
+            .then_with(|| (a.check, &a.target, a.reason).cmp(&(b.check, &b.target, b.reason)))
+    });
     let claims_health = claims.iter().any(|claim| claim.decisive && claim.healthy == Some(true));
     let healthy_but_unusable = verdict == Verdict::Unusable && claims_health;
     Judgement { verdict, against, healthy_but_unusable }

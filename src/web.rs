@@ -24,8 +24,8 @@ use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -145,7 +145,11 @@ async fn connection(stream: TcpStream, site: Arc<Site>, mut stop: Stop) {
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_CAP).half_close(false);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_CAP)
+        .half_close(false);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = async {
@@ -173,7 +177,9 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
         "/" => Answer::html(page::page(&site.view.report(), &site.telemetry_path)),
         "/api/v1/report" => match serde_json::to_string_pretty(&site.view.report()) {
             Ok(json) => Answer { status: StatusCode::OK, content_type: "application/json", body: json },
-            Err(_) => Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written as JSON"),
+            Err(_) => {
+                Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written as JSON")
+            }
         },
         "/config" => Answer::plain(StatusCode::OK, &site.view.masked),
         "/-/healthy" => Answer::plain(StatusCode::OK, "dr-exporter is alive"),

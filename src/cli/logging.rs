@@ -21,16 +21,29 @@ pub enum Format {
 /// A filter that is not understood.
 pub fn start(level: &str, format: Format) -> Result<(), String> {
     // The protocol crates log what they send and receive at trace level; that can be a credential.
-    let quiet = ["tokio_postgres", "hyper", "hyper_util", "reqwest", "rustls", "pgwire", "h2", "tower", "kube_client"];
+    let quiet = [
+        "tokio_postgres",
+        "hyper",
+        "hyper_util",
+        "reqwest",
+        "rustls",
+        "pgwire",
+        "h2",
+        "tower",
+        "kube_client",
+    ];
     let mut filter = EnvFilter::builder().parse(level).map_err(|error| error.to_string())?;
     for target in quiet {
-        let directive = format!("{target}=warn").parse().map_err(|_| "an internal filter is wrong".to_owned())?;
+        let directive =
+            format!("{target}=warn").parse().map_err(|_| "an internal filter is wrong".to_owned())?;
         filter = filter.add_directive(directive);
     }
     let registry = tracing_subscriber::registry().with(filter);
     // A second start, in a process that logs already, changes nothing.
     let _ = match format {
-        Format::Logfmt => registry.with(fmt::layer().with_ansi(false).with_writer(std::io::stderr)).try_init(),
+        Format::Logfmt => {
+            registry.with(fmt::layer().with_ansi(false).with_writer(std::io::stderr)).try_init()
+        }
         Format::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
         }

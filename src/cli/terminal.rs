@@ -30,8 +30,15 @@ fn render_system(text: &mut String, report: &Report, system: &SystemReport) -> s
             None => "unknown",
         };
         let decisive = if surface.decisive { ", decisive" } else { "" };
-        let contradicted = if surface.contradicted == Some(true) { "  <- contradicted by what we tried" } else { "" };
-        writeln!(text, "    {:<12} {:<24} {}{contradicted}", claim, format!("{}{decisive}", surface.name), surface.detail)?;
+        let contradicted =
+            if surface.contradicted == Some(true) { "  <- contradicted by what we tried" } else { "" };
+        writeln!(
+            text,
+            "    {:<12} {:<24} {}{contradicted}",
+            claim,
+            format!("{}{decisive}", surface.name),
+            surface.detail
+        )?;
     }
     writeln!(text, "  what happened when we tried")?;
     for check in system.checks.iter().filter(|check| check.key.check != Check::Surface) {

@@ -18,9 +18,13 @@ pub fn label_values(metric: &Metric, label: &str) -> Option<Vec<&'static str>> {
     use crate::model::{Check, GapReason, Reason, Role, Status, Strategy, Verdict};
     Some(match label {
         "verdict" => Verdict::ALL.iter().map(|value| value.as_str()).collect(),
-        "status" if metric.name == CHECK_STATUS.name => Status::ALL.iter().map(|value| value.as_str()).collect(),
+        "status" if metric.name == CHECK_STATUS.name => {
+            Status::ALL.iter().map(|value| value.as_str()).collect()
+        }
         "check" => Check::ALL.iter().map(|value| value.as_str()).collect(),
-        "reason" if metric.name == CHECK_GAPS.name => GapReason::ALL.iter().map(|value| value.as_str()).collect(),
+        "reason" if metric.name == CHECK_GAPS.name => {
+            GapReason::ALL.iter().map(|value| value.as_str()).collect()
+        }
         "reason" => Reason::ALL.iter().map(|value| value.as_str()).collect(),
         "role" | "declared_role" => Role::ALL.iter().map(|value| value.as_str()).collect(),
         "strategy" => Strategy::ALL.iter().map(|value| value.as_str()).collect(),

@@ -23,7 +23,11 @@ enum Value<'a> {
 struct Families<'a>(BTreeMap<&'static str, (&'static Metric, Vec<(Labels<'a>, Value<'a>)>)>);
 
 /// Encodes everything that the report says.
-pub(super) fn encode(report: &Report, own: &Own, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+pub(super) fn encode(
+    report: &Report,
+    own: &Own,
+    mut encoder: DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
     let mut families = Families::default();
     families.of_site(report);
     families.of_ourselves(report, own);
@@ -66,7 +70,7 @@ fn encode_value(value: &Value<'_>, shape: Shape, encoder: &mut MetricEncoder<'_>
         (Value::Number(number), Shape::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(number, None),
         (Value::Number(number), _) => encoder.encode_gauge(number),
         (Value::Buckets(histogram), _) => {
-            let bounds = histogram.bounds.iter().copied().chain([f64::MAX]);
+            let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(histogram.counts.iter().copied()).collect();
             encoder.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count(), &buckets, None)
         }
@@ -136,12 +140,17 @@ impl<'a> Families<'a> {
             self.flag(&c::ROLE, with("role", role.as_str()), *role == system.role);
         }
         // One series for a check and a reason, however many targets share them.
-        let mut against: Vec<_> = system.against.iter().map(|against| (against.check, against.reason)).collect();
+        let mut against: Vec<_> =
+            system.against.iter().map(|against| (against.check, against.reason)).collect();
         against.sort_unstable();
         against.dedup();
         for (check, reason) in against {
-            let labels =
-                vec![("site", site), ("system", name), ("check", check.as_str()), ("reason", reason.as_str())];
+            let labels = vec![
+                ("site", site),
+                ("system", name),
+                ("check", check.as_str()),
+                ("reason", reason.as_str()),
+            ];
             self.add(&c::VERDICT_REASON, labels, 1.0);
         }
         self.flag(&c::HEALTHY_BUT_UNUSABLE, own(), system.healthy_but_unusable);
@@ -176,7 +185,12 @@ impl<'a> Families<'a> {
     fn of_check(&mut self, report: &'a Report, check: &'a CheckReport) {
         let (site, key, record) = (&*report.declared.site, &check.key, &check.record);
         let own = || {
-            vec![("site", site), ("system", &*key.system), ("check", key.check.as_str()), ("target", &*key.target)]
+            vec![
+                ("site", site),
+                ("system", &*key.system),
+                ("check", key.check.as_str()),
+                ("target", &*key.target),
+            ]
         };
         let with = |label, value: &'static str| {
             let mut labels = own();

@@ -118,13 +118,21 @@ impl Fact {
     /// A fact with the labels that follow `site` and `system`.
     pub fn new(metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) -> Self {
         debug_assert!(
-            metric.labels.iter().filter(|l| !matches!(**l, "site" | "system")).eq(labels.iter().map(|(name, _)| name)),
+            metric
+                .labels
+                .iter()
+                .filter(|l| !matches!(**l, "site" | "system"))
+                .eq(labels.iter().map(|(name, _)| name)),
             "labels of {} are {:?}, not {labels:?}",
             metric.name,
             metric.labels,
         );
         debug_assert!(value.is_finite(), "{} is not finite", metric.name);
-        Fact { metric, labels: labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), value }
+        Fact {
+            metric,
+            labels: labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            value,
+        }
     }
 
     /// A yes or a no.

@@ -21,7 +21,8 @@ pub static KIND: Kind = Kind {
 };
 
 /// Every value of the `evidence` label.
-pub const EVIDENCE: &[&str] = &["cidr", "server_address", "hostname", "node_topology", "cloud_api", "static", "none"];
+pub const EVIDENCE: &[&str] =
+    &["cidr", "server_address", "hostname", "node_topology", "cloud_api", "static", "none"];
 
 /// The region as an info gauge.
 pub static REGION: Metric = Metric {
@@ -66,7 +67,11 @@ pub struct Expected<'a> {
 impl Found {
     /// Nothing is known.
     pub fn nothing() -> Self {
-        Found { region: RegionAnswer::Unknown, evidence: RegionEvidence::None.as_str(), addresses: Vec::new() }
+        Found {
+            region: RegionAnswer::Unknown,
+            evidence: RegionEvidence::None.as_str(),
+            addresses: Vec::new(),
+        }
     }
 
     /// By the addresses of hosts, each with its name: all of them must agree.
@@ -147,16 +152,20 @@ impl Expected<'_> {
         let addresses = if addresses.is_empty() { "the endpoint".to_owned() } else { addresses.join(", ") };
         let expected = self.regions.join(" or ");
         let answer = match &found.region {
-            RegionAnswer::Known(name) if self.regions.contains(name) => {
-                Answer::pass(format!("{addresses} is in {name}{by}, as expected"))
-                    .with([Fact::flag(&MATCH, &[("db", self.db)], true)])
-            }
-            RegionAnswer::Known(name) => {
-                Answer::fail(Reason::WrongRegion, format!("{addresses} is in {name}{by}, expected is {expected}"))
-                    .with([Fact::flag(&MATCH, &[("db", self.db)], false)])
-            }
+            RegionAnswer::Known(name) if self.regions.contains(name) => Answer::pass(format!(
+                "{addresses} is in {name}{by}, as expected"
+            ))
+            .with([Fact::flag(&MATCH, &[("db", self.db)], true)]),
+            RegionAnswer::Known(name) => Answer::fail(
+                Reason::WrongRegion,
+                format!("{addresses} is in {name}{by}, expected is {expected}"),
+            )
+            .with([Fact::flag(&MATCH, &[("db", self.db)], false)]),
             RegionAnswer::Ambiguous(names) => {
-                let words = format!("{addresses} is in {}: nobody can tell which one the application gets", names.join(" and "));
+                let words = format!(
+                    "{addresses} is in {}: nobody can tell which one the application gets",
+                    names.join(" and ")
+                );
                 Answer::gap(GapReason::Ambiguous, words)
             }
             RegionAnswer::Unknown => {

@@ -50,7 +50,8 @@ pub type Wrong = (Reason, String);
 
 /// Whether anybody looks at the body.
 pub fn needs_body(expect: &Expect) -> bool {
-    let Expect { status: _, json, json_exists, body_regex, header: _, newest, unknown_path_status: _ } = expect;
+    let Expect { status: _, json, json_exists, body_regex, header: _, newest, unknown_path_status: _ } =
+        expect;
     !json.is_empty() || !json_exists.is_empty() || body_regex.is_some() || newest.is_some()
 }
 
@@ -63,7 +64,10 @@ pub fn compare(expect: &Expect, seen: Seen<'_>, now: Timestamp) -> Result<(), Wr
     let Expect { status, json, json_exists, body_regex, header, newest, unknown_path_status: _ } = expect;
     if !status.contains(&seen.status) {
         let wanted: Vec<_> = status.iter().map(u16::to_string).collect();
-        return Err((Reason::HttpStatus, format!("status {}, expected {}", seen.status, wanted.join(" or "))));
+        return Err((
+            Reason::HttpStatus,
+            format!("status {}, expected {}", seen.status, wanted.join(" or ")),
+        ));
     }
     for (name, wanted) in header {
         let found = seen.headers.get(name).and_then(|value| value.to_str().ok());
@@ -181,7 +185,11 @@ mod tests {
             "newest": {"pointer": "/at", "max_age": "60s"},
         }))
         .unwrap();
-        compare(&expect, Seen { status: 200, headers, body, whole: true }, "2026-01-01T00:01:00Z".parse().unwrap())
+        compare(
+            &expect,
+            Seen { status: 200, headers, body, whole: true },
+            "2026-01-01T00:01:00Z".parse().unwrap(),
+        )
     }
 
     #[test]
@@ -196,7 +204,10 @@ mod tests {
                 Err((Reason::BodyMismatch, r#"/database is "degraded", expected "connected""#)),
             ),
             (br#"{"n":1}"#, Err((Reason::BodyMismatch, r#"/database is missing, expected "connected""#))),
-            (br#"{"database":"connected","n":1,"items":[]}"#, Err((Reason::BodyMismatch, "/items/0/id is missing"))),
+            (
+                br#"{"database":"connected","n":1,"items":[]}"#,
+                Err((Reason::BodyMismatch, "/items/0/id is missing")),
+            ),
             (
                 br#"{"database":"connected","n":1,"items":[{"id":7}],"at":"2025-12-31T00:00:00Z"}"#,
                 Err((Reason::StaleData, "/at is 24 h old, allowed are 60 s")),

@@ -192,7 +192,10 @@ async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -
     });
     // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
     if !matches!(&rows, Ok(rows) if rows.cut) {
-        client.batch_execute("rollback").await.map_err(|error| not_answered(&error, Some(in_recovery), at))?;
+        client
+            .batch_execute("rollback")
+            .await
+            .map_err(|error| not_answered(&error, Some(in_recovery), at))?;
     }
     rows
 }
@@ -227,7 +230,9 @@ impl Rows {
             let found = cell(row, column)?;
             let moment = match &found {
                 Value::Null => None,
-                found => Some(as_moment(found).ok_or_else(|| format!("the column {column} is not a moment in time"))?),
+                found => Some(
+                    as_moment(found).ok_or_else(|| format!("the column {column} is not a moment in time"))?,
+                ),
             };
             self.newest = self.newest.max(moment);
         }
@@ -265,7 +270,12 @@ fn judge(query: &Query, rows: &Rows, now: Timestamp) -> Result<(), Wrong> {
     }
     if let Some(ExpectColumn { column, equals }) = &query.expect {
         match &rows.value {
-            None => return wrong(Reason::TooFewRows, format!("there is no row whose {column} could be compared")),
+            None => {
+                return wrong(
+                    Reason::TooFewRows,
+                    format!("there is no row whose {column} could be compared"),
+                );
+            }
             Some(found) if !same(found, equals) => {
                 return wrong(Reason::WrongValue, format!("{column} has another value than expected"));
             }
@@ -299,7 +309,8 @@ fn not_answered(error: &tokio_postgres::Error, in_recovery: Option<bool>, at: Ci
             return Wrong(Outcome::Fail(Reason::ReadOnly), words);
         }
         (true, Some(false)) if read_only => {
-            let words = "the query wants to write, which dr-exporter never does: configure one that reads".to_owned();
+            let words =
+                "the query wants to write, which dr-exporter never does: configure one that reads".to_owned();
             return Wrong(Outcome::Blind(Reason::ReadOnly), words);
         }
         _ => {}

@@ -105,7 +105,8 @@ pub struct SyntheticRequest {
 impl SyntheticRequest {
     /// Ready to ask; nothing is sent before the first attempt.
     pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
-        let question = Question { key: spec.key.clone(), at_first: vec![], promised: vec![spec.success(false)] };
+        let question =
+            Question { key: spec.key.clone(), at_first: vec![], promised: vec![spec.success(false)] };
         SyntheticRequest { spec, tools, questions: [question] }
     }
 
@@ -145,8 +146,9 @@ impl SyntheticRequest {
         let mut headers = Vec::with_capacity(self.spec.headers.len());
         for (name, source) in &self.spec.headers {
             let value = self.read(source, &format!("the header {name}")).await?;
-            let name = HeaderName::try_from(name.as_str())
-                .map_err(|_| Answer::blind(Reason::Misconfigured, format!("`{name}` is not the name of a header")))?;
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| {
+                Answer::blind(Reason::Misconfigured, format!("`{name}` is not the name of a header"))
+            })?;
             headers.push((name, value));
         }
         let body = match &self.spec.body {
@@ -168,7 +170,9 @@ impl SyntheticRequest {
         if !allowed.is_empty() {
             let status = self.send(beside(&self.spec.url), headers, None).await?.status.as_u16();
             if !allowed.contains(&status) {
-                let words = format!("a path that cannot exist was answered with {status}: this is not the application");
+                let words = format!(
+                    "a path that cannot exist was answered with {status}: this is not the application"
+                );
                 return Err(Answer::fail(Reason::WrongIdentity, words).with([duration]));
             }
         }

@@ -117,15 +117,11 @@ type Hindrance = (Reason, String);
 impl Traffic {
     /// Ready to watch; nothing is sent before the first attempt.
     pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
-        let config::Traffic { counter, business, probes, handlers_required, errors, window, .. } = &spec.traffic;
+        let config::Traffic { counter, business, probes, handlers_required, errors, window, .. } =
+            &spec.traffic;
         let errors = errors.as_ref().map(|errors| errors.metric.as_str());
-        let selectors = Selectors::new(
-            counter,
-            patterns(business),
-            patterns(probes),
-            handlers_required,
-            errors,
-        );
+        let selectors =
+            Selectors::new(counter, patterns(business), patterns(probes), handlers_required, errors);
         let interval = match &spec.source {
             Source::Instances(_) => spec.schedule.interval,
             Source::Prometheus(server) => server.interval(spec.schedule.interval),
@@ -139,6 +135,13 @@ impl Traffic {
 
     fn state(&self) -> std::sync::MutexGuard<'_, (Window, Option<Timestamp>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the window of our own requests. They must be known before the scrape that counted them is added.
+    fn note_own(&self, window: &mut Window) {
+        for own in self.tools.own_requests.take(&self.spec.key.system, &self.spec.key.target) {
+            window.own(&own.handler, own.sent, own.answered);
+        }
     }
 
     fn answer(&self, judgement: &Judgement, hindrance: Option<Hindrance>) -> Answer {
@@ -185,11 +188,8 @@ impl Probe for Traffic {
             Source::Instances(instances) => self.read_instances(instances, attempt.now, patience).await,
             Source::Prometheus(server) => self.read_prometheus(server, attempt.now, patience).await,
         };
-        let (window, _) = &mut *self.state();
-        for own in self.tools.own_requests.take(&self.spec.key.system, &self.spec.key.target) {
-            window.own(&own.handler, own.sent, own.answered);
-        }
-        attempt.answer(0, self.answer(&window.judge(attempt.now), hindrance));
+        let judgement = self.state().0.judge(attempt.now);
+        attempt.answer(0, self.answer(&judgement, hindrance));
     }
 }
 

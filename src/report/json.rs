@@ -74,7 +74,8 @@ impl Serialize for Changes<'_> {
             at: jiff::Timestamp,
             verdict: crate::model::Verdict,
         }
-        serializer.collect_seq(self.0.changes.iter().map(|(at, verdict)| Change { at: *at, verdict: *verdict }))
+        serializer
+            .collect_seq(self.0.changes.iter().map(|(at, verdict)| Change { at: *at, verdict: *verdict }))
     }
 }
 
@@ -119,7 +120,8 @@ impl Serialize for OneFact<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Fact", 3)?;
         out.serialize_field("metric", self.0.metric.name)?;
-        let labels: std::collections::BTreeMap<_, _> = self.0.labels.iter().map(|(name, value)| (name, value)).collect();
+        let labels: std::collections::BTreeMap<_, _> =
+            self.0.labels.iter().map(|(name, value)| (name, value)).collect();
         out.serialize_field("labels", &labels)?;
         out.serialize_field("value", &self.1)?;
         out.end()

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use super::{Against, CheckReport, Declared};
 use crate::model::{Check, Status, Verdict, age};
 
-
 /// The verdict in one sentence that somebody understands who has never seen us.
 pub fn sentence(
     site: &Declared,

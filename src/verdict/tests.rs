@@ -62,19 +62,51 @@ fn every_row_of_the_table() {
         ("a claim proves nothing", &[pass(Surface)], Verdict::Unknown),
         ("settings prove nothing", &[pass(DbSettings)], Verdict::Unknown),
         ("a fatal failure", &[pass(SyntheticRequest), fail(SyntheticQuery, Refused)], Verdict::Unusable),
-        ("a failed request is fatal", &[pass(SyntheticQuery), fail(SyntheticRequest, HttpStatus)], Verdict::Unusable),
-        ("a failure outranks ignorance", &[unknown(Surface), fail(SyntheticQuery, Refused)], Verdict::Unusable),
-        ("ignorance outranks a flaw", &[pass(SyntheticQuery), unknown(Peer), fail(Surface, HttpStatus)], Verdict::Unknown),
+        (
+            "a failed request is fatal",
+            &[pass(SyntheticQuery), fail(SyntheticRequest, HttpStatus)],
+            Verdict::Unusable,
+        ),
+        (
+            "a failure outranks ignorance",
+            &[unknown(Surface), fail(SyntheticQuery, Refused)],
+            Verdict::Unusable,
+        ),
+        (
+            "ignorance outranks a flaw",
+            &[pass(SyntheticQuery), unknown(Peer), fail(Surface, HttpStatus)],
+            Verdict::Unknown,
+        ),
         ("ignorance is never usable", &[pass(SyntheticQuery), unknown(Surface)], Verdict::Unknown),
         ("a flaw", &[pass(SyntheticQuery), fail(Surface, HttpStatus)], Verdict::Degraded),
         ("a flaw without proof", &[fail(Surface, HttpStatus)], Verdict::Degraded),
-        ("a waived flaw", &[pass(SyntheticQuery), check(Surface, Status::Waived, Some(HttpStatus))], Verdict::Usable),
-        ("a skipped check", &[pass(SyntheticRequest), check(SyntheticQuery, Status::Skipped, None)], Verdict::Usable),
-        ("silence of users is evidence, not a verdict", &[pass(SyntheticQuery), fail(Traffic, Reason::Missing)], Verdict::Usable),
+        (
+            "a waived flaw",
+            &[pass(SyntheticQuery), check(Surface, Status::Waived, Some(HttpStatus))],
+            Verdict::Usable,
+        ),
+        (
+            "a skipped check",
+            &[pass(SyntheticRequest), check(SyntheticQuery, Status::Skipped, None)],
+            Verdict::Usable,
+        ),
+        (
+            "silence of users is evidence, not a verdict",
+            &[pass(SyntheticQuery), fail(Traffic, Reason::Missing)],
+            Verdict::Usable,
+        ),
         ("ignorance about users neither", &[pass(SyntheticQuery), unknown(Traffic)], Verdict::Usable),
         ("lagging beyond the RPO", &[pass(SyntheticQuery), fail(Replication, Lagging)], Verdict::Unusable),
-        ("two sides that contradict each other", &[pass(SyntheticQuery), fail(Replication, Reason::Conflict)], Verdict::Unusable),
-        ("replication broken, age still inside", &[pass(SyntheticQuery), fail(Replication, NotReplicating)], Verdict::Degraded),
+        (
+            "two sides that contradict each other",
+            &[pass(SyntheticQuery), fail(Replication, Reason::Conflict)],
+            Verdict::Unusable,
+        ),
+        (
+            "replication broken, age still inside",
+            &[pass(SyntheticQuery), fail(Replication, NotReplicating)],
+            Verdict::Degraded,
+        ),
     ];
     for (name, checks, expected) in table {
         assert_eq!(verdict(checks), *expected, "{name}");
@@ -83,7 +115,15 @@ fn every_row_of_the_table() {
 
 #[test]
 fn every_fatal_check_alone_makes_a_site_unusable_and_no_other_does() {
-    let fatal = ["synthetic_query", "synthetic_request", "db_endpoint_region", "replica_present", "db_identity", "split_brain", "service_endpoints"];
+    let fatal = [
+        "synthetic_query",
+        "synthetic_request",
+        "db_endpoint_region",
+        "replica_present",
+        "db_identity",
+        "split_brain",
+        "service_endpoints",
+    ];
     for of in Check::ALL {
         let checks = [pass(Check::SyntheticQuery), pass(Check::SyntheticRequest), fail(*of, Reason::Other)];
         let expected = match of.as_str() {
@@ -98,13 +138,22 @@ fn every_fatal_check_alone_makes_a_site_unusable_and_no_other_does() {
 #[test]
 fn t24_a_dead_primary_never_makes_the_standby_unusable() {
     let down = Intent { primary_down: true, ..intent() };
-    for of in [fail(Check::Replication, Reason::Lagging), fail(Check::Replication, Reason::NotReplicating), fail(Check::Drift, Reason::Other), fail(Check::Peer, Reason::Refused)] {
+    for of in [
+        fail(Check::Replication, Reason::Lagging),
+        fail(Check::Replication, Reason::NotReplicating),
+        fail(Check::Drift, Reason::Other),
+        fail(Check::Peer, Reason::Refused),
+    ] {
         let checks = [pass(Check::SyntheticQuery), of.clone()];
         assert_eq!(judge(down, &checks, &[]).verdict, Verdict::Usable, "{of:?}");
         assert_ne!(judge(intent(), &checks, &[]).verdict, Verdict::Usable, "{of:?}");
     }
     // What the standby cannot do by itself still counts.
-    for of in [fail(Check::SyntheticQuery, Reason::Refused), fail(Check::Replication, Reason::Conflict), fail(Check::SplitBrain, Reason::Conflict)] {
+    for of in [
+        fail(Check::SyntheticQuery, Reason::Refused),
+        fail(Check::Replication, Reason::Conflict),
+        fail(Check::SplitBrain, Reason::Conflict),
+    ] {
         assert_eq!(judge(down, std::slice::from_ref(&of), &[]).verdict, Verdict::Unusable, "{of:?}");
     }
 }
@@ -117,7 +166,8 @@ fn roles_and_strategies_select_what_is_required() {
         assert!(is_required(of, Role::Standby, Strategy::Warm), "{of}");
         let in_pilot_light = !matches!(of, Check::WorkloadReplicas | Check::SyntheticRequest);
         assert_eq!(is_required(of, Role::Standby, Strategy::PilotLight), in_pilot_light, "{of}");
-        let in_backup = matches!(of, Check::DnsFailover | Check::DbIdentity | Check::SplitBrain | Check::SiteIdentity);
+        let in_backup =
+            matches!(of, Check::DnsFailover | Check::DbIdentity | Check::SplitBrain | Check::SiteIdentity);
         assert_eq!(is_required(of, Role::Standby, Strategy::BackupRestore), in_backup, "{of}");
     }
     let retired = Intent { role: Role::Retired, ..intent() };
@@ -128,15 +178,22 @@ fn roles_and_strategies_select_what_is_required() {
 
 #[test]
 fn weighing_row_by_row() {
-    let weigh_one = |outcome, fresh, waived| weigh(Check::SyntheticQuery, Evidence { outcome, fresh, waived });
+    let weigh_one =
+        |outcome, fresh, waived| weigh(Check::SyntheticQuery, Evidence { outcome, fresh, waived });
     assert_eq!(weigh_one(None, false, false), (Status::Unknown, None));
     assert_eq!(weigh_one(Some(Outcome::Pass), true, false), (Status::Pass, None));
     assert_eq!(weigh_one(Some(Outcome::Pass), true, true), (Status::Pass, None));
     assert_eq!(weigh_one(Some(Outcome::Pass), false, false), (Status::Unknown, Some(Reason::Stale)));
     assert_eq!(weigh_one(Some(Outcome::Fail(Reason::Dns)), true, false), (Status::Fail, Some(Reason::Dns)));
     assert_eq!(weigh_one(Some(Outcome::Fail(Reason::Dns)), true, true), (Status::Waived, Some(Reason::Dns)));
-    assert_eq!(weigh_one(Some(Outcome::Fail(Reason::Dns)), false, true), (Status::Unknown, Some(Reason::Stale)));
-    assert_eq!(weigh_one(Some(Outcome::Blind(Reason::Internal)), true, true), (Status::Unknown, Some(Reason::Internal)));
+    assert_eq!(
+        weigh_one(Some(Outcome::Fail(Reason::Dns)), false, true),
+        (Status::Unknown, Some(Reason::Stale))
+    );
+    assert_eq!(
+        weigh_one(Some(Outcome::Blind(Reason::Internal)), true, true),
+        (Status::Unknown, Some(Reason::Internal))
+    );
     assert_eq!(weigh_one(Some(Outcome::Skipped), true, false), (Status::Skipped, None));
     for of in [Check::SplitBrain, Check::DbIdentity] {
         let evidence = Evidence { outcome: Some(Outcome::Fail(Reason::Conflict)), fresh: true, waived: true };
@@ -148,13 +205,13 @@ fn any_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strate
     proptest::sample::select(all)
 }
 
-
-
 fn any_weighed() -> impl Strategy_<Value = Weighed> {
-    (any_of(Check::ALL), any_of(Status::ALL), any_of(Reason::ALL), "[a-c]").prop_map(|(check, status, reason, target)| {
-        let reason = matches!(status, Status::Fail | Status::Waived | Status::Unknown).then_some(reason);
-        Weighed { check, target, status, reason }
-    })
+    (any_of(Check::ALL), any_of(Status::ALL), any_of(Reason::ALL), "[a-c]").prop_map(
+        |(check, status, reason, target)| {
+            let reason = matches!(status, Status::Fail | Status::Waived | Status::Unknown).then_some(reason);
+            Weighed { check, target, status, reason }
+        },
+    )
 }
 
 fn any_intent() -> impl Strategy_<Value = Intent> {
@@ -163,7 +220,8 @@ fn any_intent() -> impl Strategy_<Value = Intent> {
 }
 
 fn any_claims() -> impl Strategy_<Value = Vec<Claim>> {
-    let claim = (any::<bool>(), any::<Option<bool>>()).prop_map(|(decisive, healthy)| Claim { decisive, healthy });
+    let claim =
+        (any::<bool>(), any::<Option<bool>>()).prop_map(|(decisive, healthy)| Claim { decisive, healthy });
     proptest::collection::vec(claim, 0..4)
 }
 

@@ -37,7 +37,14 @@ mod tests {
             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert!(wants_open_metrics(prometheus_3));
         assert!(wants_open_metrics("application/openmetrics-text"));
-        for other in ["", "*/*", "text/html", "text/plain, application/openmetrics-text;q=0.5", "application/openmetrics-text;q=0", "application/openmetrics-text;q=x"] {
+        for other in [
+            "",
+            "*/*",
+            "text/html",
+            "text/plain, application/openmetrics-text;q=0.5",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text;q=x",
+        ] {
             assert!(!wants_open_metrics(other), "{other}");
         }
     }

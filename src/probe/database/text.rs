@@ -91,7 +91,8 @@ fn numeric(raw: &[u8]) -> Option<String> {
         0xF000 => return Some("-Infinity".to_owned()),
         _ => {}
     }
-    let digit = |place: i32| usize::try_from(place).ok().and_then(|place| digits.get(place)).copied().unwrap_or(0);
+    let digit =
+        |place: i32| usize::try_from(place).ok().and_then(|place| digits.get(place)).copied().unwrap_or(0);
     let whole: String = (0..=weight).map(|place| format!("{:04}", digit(place))).collect();
     let whole = whole.trim_start_matches('0');
     let behind: String =

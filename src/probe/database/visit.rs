@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    APP_SESSIONS, CLOCK_OFFSET, CONFIG_MATCH, CONNECT_SECONDS, CONNECT_SUCCESS, Database, ENDPOINT_INFO, GOODBYE_WITHIN,
-    QUERIES, REGION, success,
+    APP_SESSIONS, CLOCK_OFFSET, CONFIG_MATCH, CONNECT_SECONDS, CONNECT_SUCCESS, Database, ENDPOINT_INFO,
+    GOODBYE_WITHIN, QUERIES, REGION, success,
 };
 use crate::config::Credentials;
 use crate::model::{Fact, GapReason, Outcome, Reason, seconds};
@@ -157,7 +157,9 @@ impl Database {
         };
         let answer = match (before, unresolved) {
             // The server told where it is when it last could, and nothing in front of it has changed since.
-            (Some((before, behind)), None) if !behind.is_empty() && same_addresses(&behind, &found.addresses) => {
+            (Some((before, behind)), None)
+                if !behind.is_empty() && same_addresses(&behind, &found.addresses) =>
+            {
                 self.answer_region(&before, unexpected)
             }
             (Some((before, _)), Some(_)) if found.region == RegionAnswer::Unknown => {
@@ -199,7 +201,8 @@ impl Database {
         unexpected: bool,
     ) {
         let dialled: Vec<_> = hosts.iter().filter(|(known, _)| known == host).cloned().collect();
-        let named: Vec<_> = dialled.iter().map(|(host, addresses)| (name_of(host), addresses.clone())).collect();
+        let named: Vec<_> =
+            dialled.iter().map(|(host, addresses)| (name_of(host), addresses.clone())).collect();
         let by_addresses = Found::by_addresses(&self.tools.regions, &named);
         let by_server = greeting.server.and_then(|server| Found::by_server(&self.tools.regions, server));
         let found = match (by_server, &by_addresses.region) {
@@ -315,10 +318,18 @@ impl Database {
         self.cancel.take();
         let asked = self.spec.queries.len();
         let answer = worst.unwrap_or_else(|| match asked - skipped {
-            0 if asked == 0 => Answer::pass(format!("logged in after {}; no query is configured", length(connected))),
+            0 if asked == 0 => {
+                Answer::pass(format!("logged in after {}; no query is configured", length(connected)))
+            }
             0 => Answer::skipped("a standby must refuse every query that is configured, and did"),
-            1 => Answer::pass(format!("the query was answered as expected; logged in after {}", length(connected))),
-            many => Answer::pass(format!("{many} queries were answered as expected; logged in after {}", length(connected))),
+            1 => Answer::pass(format!(
+                "the query was answered as expected; logged in after {}",
+                length(connected)
+            )),
+            many => Answer::pass(format!(
+                "{many} queries were answered as expected; logged in after {}",
+                length(connected)
+            )),
         });
         Answer { withheld, ..answer.with(facts) }
     }
@@ -327,7 +338,9 @@ impl Database {
 /// The answer that says more: a proven failure outranks blindness, the first of its kind stays.
 fn worse(before: Option<Answer>, now: Answer) -> Option<Answer> {
     match before {
-        Some(before) if matches!(before.outcome, Outcome::Fail(_)) || !matches!(now.outcome, Outcome::Fail(_)) => {
+        Some(before)
+            if matches!(before.outcome, Outcome::Fail(_)) || !matches!(now.outcome, Outcome::Fail(_)) =>
+        {
             Some(before)
         }
         _ => Some(now),

@@ -73,7 +73,12 @@ impl Traffic {
         tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| Err(too_slow(patience))).err()
     }
 
-    async fn catch_up(&self, server: &PrometheusSource, now: Timestamp, until: Instant) -> Result<(), Hindrance> {
+    async fn catch_up(
+        &self,
+        server: &PrometheusSource,
+        now: Timestamp,
+        until: Instant,
+    ) -> Result<(), Hindrance> {
         let interval = server.interval(self.spec.schedule.interval);
         let whole = self.spec.traffic.window.0 + interval;
         loop {
@@ -83,6 +88,7 @@ impl Traffic {
             let history = self.samples(server, from - interval, to).await?;
             {
                 let (window, read_to) = &mut *self.state();
+                self.note_own(window);
                 window.replay(history);
                 *read_to = Some(to);
             }
@@ -90,7 +96,10 @@ impl Traffic {
                 break;
             }
             if Instant::now() >= until {
-                return Err((Reason::Timeout, "still reading the past from the Prometheus server".to_owned()));
+                return Err((
+                    Reason::Timeout,
+                    "still reading the past from the Prometheus server".to_owned(),
+                ));
             }
         }
         let targets = self.targets(server, now, interval).await?;
@@ -147,7 +156,12 @@ impl Traffic {
         Ok(known.into_iter().filter(|name| wanted.contains(name)).collect())
     }
 
-    async fn query(&self, server: &PrometheusSource, query: &str, at: Timestamp) -> Result<Vec<Series>, Hindrance> {
+    async fn query(
+        &self,
+        server: &PrometheusSource,
+        query: &str,
+        at: Timestamp,
+    ) -> Result<Vec<Series>, Hindrance> {
         let mut url = server.url.0.clone();
         let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
         url.set_path(&path);
@@ -156,20 +170,30 @@ impl Traffic {
             HttpRequest { ca_files: ca_files(server.tls.as_ref()), cap: BODY_CAP, ..HttpRequest::get(url) };
         if let Some(source) = &server.authorization {
             let token = source.read(&self.tools.secrets).await;
-            let token = token.map_err(|error| (Reason::Misconfigured, format!("the authorization: {error}")))?;
-            let header = if token.expose().contains(' ') { token } else { Secret::new(format!("Bearer {}", token.expose())) };
+            let token =
+                token.map_err(|error| (Reason::Misconfigured, format!("the authorization: {error}")))?;
+            let header = if token.expose().contains(' ') {
+                token
+            } else {
+                Secret::new(format!("Bearer {}", token.expose()))
+            };
             request.headers.push((http::header::AUTHORIZATION, header));
         }
         let answer = self.tools.http.send(&request).await;
-        let answer = answer.map_err(|error| (error.reason, format!("the Prometheus server: {}", error.message)))?;
+        let answer =
+            answer.map_err(|error| (error.reason, format!("the Prometheus server: {}", error.message)))?;
         if answer.status != http::StatusCode::OK {
             let status = answer.status.as_u16();
             return Err((Reason::HttpStatus, format!("the Prometheus server answered with status {status}")));
         }
         if answer.end == BodyEnd::Truncated {
-            return Err((Reason::Limit, format!("the Prometheus server's answer is larger than {BODY_CAP} bytes")));
+            return Err((
+                Reason::Limit,
+                format!("the Prometheus server's answer is larger than {BODY_CAP} bytes"),
+            ));
         }
-        let envelope = serde_json::from_slice::<Envelope>(&answer.body).ok().filter(|it| it.status == "success");
+        let envelope =
+            serde_json::from_slice::<Envelope>(&answer.body).ok().filter(|it| it.status == "success");
         let data = envelope.and_then(|envelope| envelope.data);
         data.map(|data| data.result).ok_or_else(|| {
             (Reason::BodyMismatch, "the answer is not that of a Prometheus server's query API".to_owned())

@@ -32,6 +32,7 @@ impl Traffic {
         let scrapes = join_all(reads).await;
         let (window, _) = &mut *self.state();
         let names: Vec<&str> = instances.iter().map(|(name, _)| name.as_str()).collect();
+        self.note_own(window);
         window.set_instances(&names, now);
         let mut hindrance = None;
         for (name, scrape) in names.into_iter().zip(scrapes) {
@@ -61,7 +62,8 @@ impl Traffic {
         if answer.end == BodyEnd::Truncated {
             return Err((Reason::Limit, format!("the metrics are larger than {BODY_CAP} bytes")));
         }
-        let content_type = answer.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type =
+            answer.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Many small exporters send no type, or plain text without a version: that has always meant 0.0.4.
         let format = match content_type {
             None => Format::Text,
@@ -71,6 +73,8 @@ impl Traffic {
         };
         let window = self.state().0.selectors().clone();
         let scrape = window.read(&answer.body, format);
-        scrape.map(|scrape| (at, scrape)).map_err(|error| (Reason::BodyMismatch, format!("the metrics: {error}")))
+        scrape
+            .map(|scrape| (at, scrape))
+            .map_err(|error| (Reason::BodyMismatch, format!("the metrics: {error}")))
     }
 }

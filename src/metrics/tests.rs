@@ -1,0 +1,1 @@
+//! Whole expositions: the test is the documentation.
