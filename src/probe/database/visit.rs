@@ -12,7 +12,7 @@ use crate::config::Credentials;
 use crate::model::{Fact, GapReason, Outcome, Reason, seconds};
 use crate::net::dial::Fault;
 use crate::net::dsn::{Dsn, Host, HostPort, Siblings};
-use crate::net::postgres::{Login, Options, Session, connect, fault_of};
+use crate::net::postgres::{Login, Options, Session, connect};
 use crate::net::region::RegionAnswer;
 use crate::probe::db_endpoint_region::Found;
 use crate::probe::synthetic_query::{Asked, Circumstances, ask};
@@ -20,18 +20,19 @@ use crate::probe::{Answer, Attempt};
 use crate::report::length;
 use crate::secret::{Secret, SecretSource};
 
-/// What the server says of itself right after the login.
+/// What the server says of itself right after the login; what it refuses to say is simply not known.
+#[derive(Default)]
 struct Greeting {
     server: Option<IpAddr>,
     sessions: Option<f64>,
     clock: Option<f64>,
 }
 
-/// One statement, allowed to everybody: the server's own address (NULL over a Unix socket), the sessions of this user
-/// (a user sees its own), the clock.
-const GREETING: &str = "select host(inet_server_addr()), \
-     (select count(*) from pg_stat_activity where usename = current_user and application_name <> 'dr-exporter'), \
-     extract(epoch from clock_timestamp())";
+/// Where the server is: NULL over a Unix socket.
+const WHERE: &str = "select inet_server_addr()::text";
+/// The other sessions of this user, which may see its own, and the clock.
+const AROUND: &str = "select count(*), extract(epoch from clock_timestamp()) from pg_stat_activity \
+     where usename = current_user and application_name <> 'dr-exporter'";
 
 impl Database {
     /// The whole visit. Answers as soon as something is known, so that a deadline finds what there is.
@@ -67,19 +68,11 @@ impl Database {
         let timings = session.timings;
         let took = timings.dns + timings.tcp + timings.tls + timings.login;
         facts.push(Fact::span(&CONNECT_SECONDS, &[("db", self.db())], took));
-        match self.greet(&mut session).await {
-            Ok(greeting) => {
-                self.region_by_server(&session.host, &greeting, &addresses, attempt, expected == Some(false));
-                let label = [("db", self.db())];
-                facts.extend(greeting.sessions.map(|count| Fact::new(&APP_SESSIONS, &label, count)));
-                let ahead = greeting.clock.map(|clock| clock - seconds(crate::clock::now()));
-                facts.extend(ahead.map(|ahead| Fact::new(&CLOCK_OFFSET, &label, ahead)));
-            }
-            Err(fault) => {
-                let answer = Answer::not_passed(fault.ours, fault.reason, fault.message);
-                return attempt.answer(QUERIES, answer.with(facts));
-            }
-        }
+        let greeting = greet(&mut session).await;
+        self.region_by_server(&session.host, &greeting, &addresses, attempt, expected == Some(false));
+        let label = [("db", self.db())];
+        facts.extend(greeting.sessions.map(|count| Fact::new(&APP_SESSIONS, &label, count)));
+        facts.extend(greeting.clock.map(|ahead| Fact::new(&CLOCK_OFFSET, &label, ahead)));
         let answer = self.ask_queries(session, &dsn, attempt, took).await;
         attempt.answer(QUERIES, answer.with(facts));
     }
@@ -249,22 +242,6 @@ impl Database {
         Ok(session)
     }
 
-    async fn greet(&self, session: &mut Session) -> Result<Greeting, Fault> {
-        let Session { client, driver, .. } = session;
-        let answered = driver.drive(client.simple_query(GREETING)).await;
-        let answered = answered.map_err(|error| fault_of(&error, "after the login"))?;
-        let row = answered.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let text = |place: usize| row.and_then(|row| row.get(place));
-        Ok(Greeting {
-            server: text(0).and_then(|address| address.parse::<IpAddr>().ok()).map(|it| it.to_canonical()),
-            sessions: text(1).and_then(|count| count.parse().ok()),
-            clock: text(2).and_then(|clock| clock.parse().ok()),
-        })
-    }
-
     /// Every query, one after the other; a connection that is full of rows nobody wants is replaced.
     async fn ask_queries(
         &self,
@@ -332,6 +309,26 @@ impl Database {
             )),
         });
         Answer { withheld, ..answer.with(facts) }
+    }
+}
+
+async fn greet(session: &mut Session) -> Greeting {
+    let Session { client, driver, .. } = session;
+    let mut ask = async |sql| {
+        let answered = driver.drive(client.simple_query(sql)).await.ok()?;
+        answered.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        })
+    };
+    let (place, around) = (ask(WHERE).await, ask(AROUND).await);
+    let number = |column: usize| around.as_ref()?.get(column)?.parse::<f64>().ok();
+    // As text the address carries its prefix length: 10.1.0.5/32.
+    let server = place.as_ref().and_then(|row| row.get(0)?.split('/').next()?.parse::<IpAddr>().ok());
+    Greeting {
+        server: server.map(|server| server.to_canonical()),
+        sessions: number(0),
+        clock: number(1).map(|clock| clock - seconds(crate::clock::now())),
     }
 }
 
