@@ -14,7 +14,8 @@ use super::{Hindrance, Traffic, too_slow};
 use crate::config::PrometheusSource;
 use crate::exposition::MetricType;
 use crate::model::{Reason, age, seconds};
-use crate::net::http::{BodyEnd, HttpRequest};
+use crate::net::api::ApiClient;
+use crate::net::dial::Fault;
 use crate::probe::expect::{ca_files, from_seconds};
 use crate::secret::Secret;
 use crate::traffic::Scrape;
@@ -79,13 +80,16 @@ impl Traffic {
         now: Timestamp,
         until: Instant,
     ) -> Result<(), Hindrance> {
+        let ca_files = ca_files(server.tls.as_ref());
+        let api =
+            ApiClient::new("the Prometheus server", &self.tools.resolver, ca_files).map_err(hindrance)?;
         let interval = server.interval(self.spec.schedule.interval);
         let whole = self.spec.traffic.window.0 + interval;
         loop {
             let from = self.state().1.unwrap_or_else(|| now - whole);
             let to = if age(now, from) > PIECE { from + PIECE } else { now };
             // A little overlap: samples arrive late. What was seen before is passed over.
-            let history = self.samples(server, from - interval, to).await?;
+            let history = self.samples((server, &api), from - interval, to).await?;
             {
                 let (window, read_to) = &mut *self.state();
                 self.note_own(window);
@@ -102,7 +106,7 @@ impl Traffic {
                 ));
             }
         }
-        let targets = self.targets(server, now, interval).await?;
+        let targets = self.targets((server, &api), now, interval).await?;
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         self.state().0.set_instances(&targets, now);
         Ok(())
@@ -111,7 +115,7 @@ impl Traffic {
     /// The samples of a stretch of time, one scrape for each instance and moment.
     async fn samples(
         &self,
-        server: &PrometheusSource,
+        (server, api): (&PrometheusSource, &ApiClient),
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, String, Scrape)>, Hindrance> {
@@ -120,7 +124,7 @@ impl Traffic {
         let range = age(to, from).as_millis().max(1);
         let query = format!("{}[{range}ms]", server.matchers(&names.join("|")));
         let mut scrapes: BTreeMap<(i64, String), Scrape> = BTreeMap::new();
-        for series in self.query(server, &query, to).await? {
+        for series in self.query((server, api), &query, to).await? {
             let Series { mut metric, values } = series;
             let Some(name) = metric.remove("__name__") else { continue };
             let instance = instance(&metric);
@@ -141,13 +145,13 @@ impl Traffic {
     /// still wanted, one that was taken away is not.
     async fn targets(
         &self,
-        server: &PrometheusSource,
+        (server, api): (&PrometheusSource, &ApiClient),
         now: Timestamp,
         interval: Duration,
     ) -> Result<BTreeSet<String>, Hindrance> {
         let known = self.state().0.instances();
         let range = (interval * 2).as_millis();
-        let up = self.query(server, &format!("{}[{range}ms]", server.matchers("up")), now).await?;
+        let up = self.query((server, api), &format!("{}[{range}ms]", server.matchers("up")), now).await?;
         let wanted: BTreeSet<String> = up.iter().map(|series| instance(&series.metric)).collect();
         if wanted.is_empty() && known.is_empty() {
             let words = "the Prometheus server knows no target with these matchers";
@@ -158,7 +162,7 @@ impl Traffic {
 
     async fn query(
         &self,
-        server: &PrometheusSource,
+        (server, api): (&PrometheusSource, &ApiClient),
         query: &str,
         at: Timestamp,
     ) -> Result<Vec<Series>, Hindrance> {
@@ -166,39 +170,28 @@ impl Traffic {
         let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
         url.set_path(&path);
         url.query_pairs_mut().append_pair("query", query).append_pair("time", &format!("{:.3}", seconds(at)));
-        let mut request =
-            HttpRequest { ca_files: ca_files(server.tls.as_ref()), cap: BODY_CAP, ..HttpRequest::get(url) };
-        if let Some(source) = &server.authorization {
-            let token = source.read(&self.tools.secrets).await;
-            let token =
-                token.map_err(|error| (Reason::Misconfigured, format!("the authorization: {error}")))?;
-            let header = if token.expose().contains(' ') {
-                token
-            } else {
-                Secret::new(format!("Bearer {}", token.expose()))
-            };
-            request.headers.push((http::header::AUTHORIZATION, header));
-        }
-        let answer = self.tools.http.send(&request).await;
-        let answer =
-            answer.map_err(|error| (error.reason, format!("the Prometheus server: {}", error.message)))?;
-        if answer.status != http::StatusCode::OK {
-            let status = answer.status.as_u16();
-            return Err((Reason::HttpStatus, format!("the Prometheus server answered with status {status}")));
-        }
-        if answer.end == BodyEnd::Truncated {
-            return Err((
-                Reason::Limit,
-                format!("the Prometheus server's answer is larger than {BODY_CAP} bytes"),
-            ));
-        }
-        let envelope =
-            serde_json::from_slice::<Envelope>(&answer.body).ok().filter(|it| it.status == "success");
+        let authorization = match &server.authorization {
+            None => None,
+            Some(source) => {
+                let token = source.read(&self.tools.secrets).await;
+                let token =
+                    token.map_err(|error| (Reason::Misconfigured, format!("the authorization: {error}")))?;
+                // A token alone is a bearer token; with a scheme before it, it is what it says.
+                let schemed = token.expose().contains(' ');
+                Some(if schemed { token } else { Secret::new(format!("Bearer {}", token.expose())) })
+            }
+        };
+        let body = api.get(url, authorization.as_ref(), BODY_CAP).await.map_err(hindrance)?;
+        let envelope = serde_json::from_slice::<Envelope>(&body).ok().filter(|it| it.status == "success");
         let data = envelope.and_then(|envelope| envelope.data);
         data.map(|data| data.result).ok_or_else(|| {
             (Reason::BodyMismatch, "the answer is not that of a Prometheus server's query API".to_owned())
         })
     }
+}
+
+fn hindrance(fault: Fault) -> Hindrance {
+    (fault.reason, fault.message)
 }
 
 /// An instance by its target labels: two jobs may scrape one address.
