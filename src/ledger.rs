@@ -313,3 +313,6 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, bound: usize) {
     }
     queue.push_back(value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,6 @@ fn first_offset(probe: &dyn Probe) -> Duration {
     let spread = probe.schedule().interval.min(FIRST_WITHIN);
     spread.mul_f64((hasher.finish() >> 11) as f64 / (1u64 << 53) as f64)
 }
+
+#[cfg(test)]
+mod tests;
