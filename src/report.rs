@@ -1,7 +1,11 @@
 //! What we say, once. `/metrics`, the page, the JSON and the terminal render this one value, so that they cannot
 //! disagree. Pure: a function of what is remembered, of what was declared and of the time.
 
+#[cfg(test)]
+pub mod fixture;
 mod json;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
