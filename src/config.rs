@@ -5,6 +5,7 @@
 //! → the structs → what only the whole can tell (`rules`, `support`).
 
 mod database;
+mod files;
 mod mask;
 mod outside;
 mod problem;
@@ -77,7 +78,15 @@ pub fn load(path: &Path, now: Timestamp) -> Result<Loaded, Problems> {
         return Err(fail(format!("larger than {MAX_BYTES} bytes")));
     }
     let text = String::from_utf8(bytes).map_err(|_| fail("not UTF-8 text".to_owned()))?;
-    parse(&name, &text, now)
+    let mut loaded = parse(&name, &text, now)?;
+    let (tree, _) = yaml::read(&text);
+    let missing = tree.map(|tree| files::missing(&tree)).unwrap_or_default();
+    loaded.warnings.extend(missing.into_iter().map(|fault| problem_in(&name, fault)));
+    Ok(loaded)
+}
+
+fn problem_in(file: &str, (place, path, message): yaml::Fault) -> Problem {
+    Problem { file: file.to_owned(), line: place.line, column: place.column, path, message }
 }
 
 /// Reads a configuration from its text; `name` stands for the file in messages. Errors: every mistake in it.
@@ -85,13 +94,7 @@ pub fn parse(name: &str, text: &str, now: Timestamp) -> Result<Loaded, Problems>
     if text.len() > MAX_BYTES {
         return Err(whole(name, format!("larger than {MAX_BYTES} bytes")));
     }
-    let problem = |(place, path, message): yaml::Fault| Problem {
-        file: name.to_owned(),
-        line: place.line,
-        column: place.column,
-        path,
-        message,
-    };
+    let problem = |fault| problem_in(name, fault);
     let (tree, mut faults) = yaml::read(text);
     let mut warnings = Vec::new();
     let mut config = None;

@@ -6,11 +6,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tokio::io::AsyncReadExt;
+
+use crate::model::GapReason;
 
 pub use self::kubernetes::{KubernetesAccess, Secrets};
 
@@ -53,12 +54,16 @@ pub struct SecretError {
     pub from: String,
     /// What went wrong.
     pub why: String,
+    /// Which kind of gap it leaves.
+    pub gap: GapReason,
 }
 
+/// Why a source gives nothing: its kind and its sentence. What is not said otherwise is something that is not there.
+struct Why(GapReason, String);
+
 /// The mapping as it stands in the file, before exactly one key is demanded.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SecretSource", description = "Where a credential is: exactly one of these keys.")]
 struct Raw {
     /// A file that holds the credential; one trailing line end is dropped.
     #[serde(default)]
@@ -75,9 +80,8 @@ struct Raw {
 }
 
 /// One key of a Kubernetes Secret.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SecretReference")]
 struct RawReference {
     /// The namespace of the Secret.
     namespace: String,
@@ -129,15 +133,6 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-impl JsonSchema for Secret {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Secret".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "writeOnly": true })
-    }
-}
-
 /// Takes text only. The stock errors of serde echo what they found, which here would be the credential.
 struct SecretVisitor;
 
@@ -170,6 +165,14 @@ impl<'de> Visitor<'de> for SecretVisitor {
     }
 }
 
+// === impl Why ===
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Self(GapReason::NotFound, text)
+    }
+}
+
 // === impl SecretSource ===
 
 impl SecretSource {
@@ -190,11 +193,11 @@ impl SecretSource {
     pub async fn read(&self, secrets: &Secrets) -> Result<Secret, SecretError> {
         let read = match self {
             Self::File(path) => read_file(path).await,
-            Self::Env(name) => read_env(name),
+            Self::Env(name) => read_env(name).map_err(Why::from),
             Self::Kubernetes { namespace, name, key } => secrets.get(namespace, name, key).await,
             Self::Value(secret) => Ok(secret.clone()),
         };
-        read.map_err(|why| SecretError { from: self.describe(), why })
+        read.map_err(|Why(gap, why)| SecretError { from: self.describe(), why, gap })
     }
 }
 
@@ -229,20 +232,11 @@ impl<'de> Deserialize<'de> for SecretSource {
     }
 }
 
-impl JsonSchema for SecretSource {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        Raw::schema_name()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Raw::json_schema(generator)
-    }
-}
-
-async fn read_file(path: &Path) -> Result<Secret, String> {
+async fn read_file(path: &Path) -> Result<Secret, Why> {
     // A fifo would hold a thread of the blocking pool until somebody writes to it.
     let metadata = tokio::fs::metadata(path).await.map_err(|error| io_reason(&error))?;
     if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
+        return Err("is not a regular file".to_owned().into());
     }
     let file = tokio::fs::File::open(path).await.map_err(|error| io_reason(&error))?;
     let mut bytes = Vec::new();
@@ -277,13 +271,13 @@ fn checked(bytes: Vec<u8>) -> Result<Secret, String> {
     }
 }
 
-fn io_reason(error: &std::io::Error) -> String {
+fn io_reason(error: &std::io::Error) -> Why {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::NotFound => "does not exist".to_owned().into(),
         std::io::ErrorKind::PermissionDenied => {
-            "permission denied: the exporter's user may not read it".to_owned()
+            Why(GapReason::Forbidden, "permission denied: the exporter's user may not read it".to_owned())
         }
-        kind => format!("cannot be read: {kind}"),
+        kind => format!("cannot be read: {kind}").into(),
     }
 }
 
@@ -389,14 +383,5 @@ mod tests {
             let error = serde_json::from_str::<SecretSource>(json).unwrap_err().to_string();
             assert!(error.contains("put it in quotes") && !error.contains("73571"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_schema_is_plain_optional_properties() {
-        let schema = serde_json::to_value(schemars::schema_for!(SecretSource)).unwrap();
-        assert_eq!(schema["additionalProperties"], false);
-        assert!(schema.get("oneOf").is_none() && schema.get("required").is_none());
-        let keys: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(keys, ["env", "file", "secret", "value"]);
     }
 }

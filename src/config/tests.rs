@@ -152,7 +152,7 @@ fn no_spelling_of_a_credential_is_shown() {
     ] {
         let text = format!(
             "{SITE}systems:\n- name: s\n  databases:\n  - {{name: d, endpoint: {{url: '{literal}', password: {{value: '{literal}'}}}}}}\n  \
-             requests:\n  - {{name: r, url: 'http://u:CANARY@h/CANARY?k=CANARY', method: POST, body: 'CANARY', headers: {{x-key: '{literal}', y: {{value: '{literal}'}}}}}}\n"
+             requests:\n  - {{name: r, url: 'http://h/CANARY?k=CANARY', method: POST, body: 'CANARY', headers: {{x-key: '{literal}', y: {{value: '{literal}'}}}}}}\n"
         );
         let loaded = read(&text).unwrap();
         assert!(!loaded.masked_yaml().contains("CANARY"), "{literal}: {}", loaded.masked_yaml());
@@ -214,4 +214,37 @@ proptest! {
             prop_assert!(!problems.to_string().contains("a value does not fit its key"), "{}", text);
         }
     }
+}
+
+#[test]
+fn a_file_that_is_not_there_yet_is_a_warning_when_the_file_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("here");
+    std::fs::write(&here, "x").unwrap();
+    let here = here.display();
+    let text = format!(
+        "{SITE}systems:\n  - name: s\n    databases:\n      - {{name: d, endpoint: {{url: {{file: /no/dsn}}, tls: {{ca_file: /no/ca}}}}}}\n\
+         \x20     - {{name: e, endpoint: {{url: {{file: {here}}}}}}}\n"
+    );
+    let config = folder.path().join("c.yaml");
+    std::fs::write(&config, &text).unwrap();
+    let loaded = super::load(&config, now()).unwrap();
+    let words = "this file does not exist now; it is read again at every attempt";
+    let expected = [
+        format!("{}:5:42: systems[0].databases[0].endpoint.url.file: {words}", config.display()),
+        format!("{}:5:67: systems[0].databases[0].endpoint.tls.ca_file: {words}", config.display()),
+    ];
+    assert_eq!(loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    assert_eq!(read(&text).unwrap().warnings, [], "a text alone has no files to look for");
+}
+
+#[test]
+fn user_and_password_in_a_url_are_refused_without_being_repeated() {
+    let text = format!("{SITE}systems: [{{name: s, requests: [{{name: r, url: 'http://me:pw@h/'}}]}}]\n");
+    let said = read(&text).unwrap_err().to_string();
+    assert!(
+        said.starts_with("f:2:47: systems[0].requests[0].url: user and password do not belong"),
+        "{said}"
+    );
+    assert!(!said.contains("pw@"), "{said}");
 }

@@ -9,7 +9,8 @@ use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::{Secret, checked};
+use super::{Secret, Why, checked};
+use crate::model::GapReason;
 
 /// The time that the API server gets; the deadline of the check bounds it further.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,21 +52,23 @@ impl Secrets {
     }
 
     /// The value of one key.
-    pub(super) async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, String> {
+    pub(super) async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, Why> {
         let client = self.client().await?;
         let api: Api<KubeSecret> = Api::namespaced(client, namespace);
         let secret = match timeout(PATIENCE, api.get(name)).await {
             Err(_) => {
-                return Err(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()));
+                return Err(
+                    format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()).into()
+                );
             }
             Ok(Ok(secret)) => secret,
             Ok(Err(kube::Error::Api(status))) => return Err(refusal(status.code, namespace, name)),
             // The text of the other errors may quote headers or bodies.
-            Ok(Err(_)) => return Err("the Kubernetes API cannot be reached".to_owned()),
+            Ok(Err(_)) => return Err("the Kubernetes API cannot be reached".to_owned().into()),
         };
         match secret.data.unwrap_or_default().remove(key) {
-            Some(bytes) => checked(bytes.0),
-            None => Err(format!("the Secret has no key `{key}`")),
+            Some(bytes) => Ok(checked(bytes.0)?),
+            None => Err(format!("the Secret has no key `{key}`").into()),
         }
     }
 
@@ -118,14 +121,17 @@ async fn from_kubeconfig(read: Kubeconfig, context: Option<String>) -> Result<Co
         .map_err(|_| "the kubeconfig has no such context, or its cluster or user is not usable".to_owned())
 }
 
-fn refusal(code: u16, namespace: &str, name: &str) -> String {
+fn refusal(code: u16, namespace: &str, name: &str) -> Why {
     match code {
-        401 => "the Kubernetes API does not accept our account's token".to_owned(),
-        403 => format!(
-            "forbidden: our account needs the rule `get` on `secrets` with resourceNames [{name}] in namespace {namespace}"
+        401 => Why(GapReason::Forbidden, "the Kubernetes API does not accept our account's token".to_owned()),
+        403 => Why(
+            GapReason::Forbidden,
+            format!(
+                "forbidden: our account needs the rule `get` on `secrets` with resourceNames [{name}] in namespace {namespace}"
+            ),
         ),
-        404 => "there is no such Secret".to_owned(),
-        code => format!("the Kubernetes API answered {code}"),
+        404 => "there is no such Secret".to_owned().into(),
+        code => format!("the Kubernetes API answered {code}").into(),
     }
 }
 
