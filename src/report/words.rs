@@ -85,7 +85,8 @@ pub fn ago(now: Timestamp, then: Timestamp) -> String {
 pub fn length(duration: Duration) -> String {
     match duration.as_secs_f64() {
         seconds if seconds < 1.0 => format!("{} ms", duration.as_millis()),
-        seconds if seconds < 120.0 => format!("{} s", (seconds * 10.0).round() / 10.0),
+        seconds if seconds < 10.0 => format!("{} s", (seconds * 10.0).round() / 10.0),
+        seconds if seconds < 120.0 => format!("{} s", seconds.round()),
         seconds if seconds < 7_200.0 => format!("{} min", (seconds / 60.0).round()),
         seconds if seconds < 172_800.0 => format!("{} h", (seconds / 3_600.0).round()),
         seconds => format!("{} days", (seconds / 86_400.0).round()),

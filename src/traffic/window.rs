@@ -221,10 +221,10 @@ impl Window {
             (None, Some(true)) => {
                 "No business request in the whole window, while the counters are alive.".to_owned()
             }
-            (None, Some(false)) => format!("{} business requests in the window.", sum.business),
+            (None, Some(false)) => format!("Business requests in the window: {}.", sum.business),
             (None, None) => "No business request was counted, but the counters cannot be trusted.".to_owned(),
         };
-        explanation += &format!(" {} probes, {} requests of our own.", sum.probe, sum.synthetic);
+        explanation += &format!(" Probes: {}, requests of our own: {}.", sum.probe, sum.synthetic);
         for reason in &suspect {
             explanation += &format!(" Suspect: {reason}.");
         }

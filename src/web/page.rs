@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::model::{Check, Status, Unrenewed, Verdict};
+use crate::model::{Check, Status, Verdict, age};
 use crate::report::{CheckReport, Report, SystemReport, ago, check_in_words, length};
 
 /// How often the page asks anew, in seconds.
@@ -115,7 +115,7 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
             h2 {
                 span class="badge" { (mark(system.verdict)) " " (system.verdict) }
                 " " (system.declared.name)
-                small { (system.declared.strategy) ", " (system.role) ", since " (ago(report.at, system.since)) }
+                small { (system.declared.strategy) " " (system.role) ", for " (length(age(report.at, system.since))) }
             }
             p class="sentence" { (system.sentence) }
             @if maintenance { p class="gate" { "Maintenance is announced: pages are held back, the verdict is not." } }
@@ -185,7 +185,7 @@ fn row(report: &Report, check: &CheckReport) -> Markup {
                         tr {
                             td { code { (fact.metric.name) } }
                             td { @for (name, value) in &fact.labels { (name) "=" (value) " " } }
-                            td class="number" { (number(fact.metric.name, value)) @if fact.metric.unrenewed == Unrenewed::Stays { "" } }
+                            td class="number" { (number(fact.metric.name, value)) }
                         }
                     }
                 }
@@ -235,4 +235,67 @@ fn number(metric: &str, value: f64) -> String {
     }
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Outcome, Reason};
+    use crate::report::fixture::{declared, incident, key, now, observe, opened, report_on};
+
+    fn text_of(report: &Report) -> String {
+        page(report, "/metrics").into_string()
+    }
+
+    #[test]
+    fn the_incident_shows_the_claim_beside_the_tries() {
+        let page = text_of(&report_on(&incident(), 0));
+        for said in [
+            "<title>✖ 1 unusable · dr-west</title>",
+            "dr-west says that it is healthy and cannot serve.",
+            "“healthy” health",
+            "contradicted",
+            "connect to 10.0.50.11:5432: connection refused",
+            "http-equiv=\"refresh\"",
+            "aria-label=\"the last 1 runs: 1 did not pass; the longest took 0.004 s\"",
+        ] {
+            assert!(page.contains(said), "{said} is missing");
+        }
+        assert!(!page.contains("<script"), "the page works without scripts");
+    }
+
+    #[test]
+    fn nothing_known_and_nothing_configured_have_their_words() {
+        let unknown = text_of(&report_on(&opened(), 0));
+        assert!(
+            unknown.contains("? unknown") && unknown.contains("(says nothing)") && unknown.contains("never")
+        );
+        let mut nobody = declared();
+        nobody.systems.clear();
+        let empty = crate::report::report(&nobody.into(), &opened().read(), now());
+        assert!(text_of(&empty).contains("No system is configured."));
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_escaped() {
+        let ledger = incident();
+        let outcome = Outcome::Fail(Reason::BodyMismatch);
+        let hostile = "<script>alert(1)</script> & \"quoted\"";
+        observe(&ledger, &key(Check::Surface, "health"), outcome, 58, hostile, vec![]);
+        let page = text_of(&report_on(&ledger, 0));
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;"));
+        assert!(!page.contains("<script"));
+    }
+
+    #[test]
+    fn the_worst_system_comes_first() {
+        let mut two = declared();
+        let mut fine = two.systems[0].clone();
+        fine.name = "billing".into();
+        two.systems.insert(0, fine);
+        let report = crate::report::report(&two.into(), &incident().read(), now());
+        let page = text_of(&report);
+        let place = |name: &str| page.find(&format!("<section id=\"{name}\"")).unwrap();
+        assert!(place("orders") < place("billing"));
+    }
 }
