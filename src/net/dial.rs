@@ -2,8 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::model::Reason;
 
@@ -82,9 +87,60 @@ pub async fn tcp(address: SocketAddr) -> Result<TcpStream, Fault> {
     Ok(stream)
 }
 
+/// How long one address may stay silent before the next is tried beside it (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Opens a TCP connection to the first address that takes one: the next is tried when one fails, or beside it when it
+/// stays silent. Bound it with a deadline outside.
+///
+/// # Errors
+/// The [`Fault`] of the address that failed last.
+pub async fn first_of(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Fault> {
+    let mut waiting = addresses.iter().copied();
+    let mut trying = FuturesUnordered::new();
+    let mut last = Fault::ours(Reason::Internal, "no address was tried");
+    loop {
+        let next = waiting.next();
+        trying.extend(next.map(|address| async move { (tcp(address).await, address) }));
+        let ended = match next {
+            Some(_) => timeout(HEAD_START, trying.next()).await.unwrap_or_default(),
+            None => match trying.next().await {
+                None => return Err(last),
+                ended => ended,
+            },
+        };
+        match ended {
+            Some((Ok(stream), address)) => return Ok((stream, address)),
+            Some((Err(fault), _)) => last = fault,
+            None => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_silent_address_does_not_hold_up_the_others() {
+        // A full queue of connections that nobody accepts: further ones are neither taken nor refused.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let full = silent.local_addr().unwrap();
+        let mut held = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), tcp(full)).await {
+            held.push(stream);
+        }
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = open.local_addr().map(|address| (address, open)).unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let found = timeout(Duration::from_secs(5), first_of(&[full, closed, open.0])).await.unwrap();
+        assert_eq!(found.unwrap().1, open.0);
+        let nobody = first_of(&[closed]).await.unwrap_err();
+        assert_eq!(nobody.reason, Reason::Refused);
+        assert!(first_of(&[]).await.unwrap_err().ours);
+    }
 
     #[tokio::test]
     async fn a_closed_port_is_refused() {

@@ -211,7 +211,7 @@ impl HttpClient {
         Ok(answer)
     }
 
-    /// Tries every address in order; a refusal of one is not the end.
+    /// Connects to the first address that takes a connection.
     async fn dial(
         &self,
         request: &HttpRequest,
@@ -228,18 +228,10 @@ impl HttpClient {
         };
         timings.dns = begun.elapsed();
         let begun = Instant::now();
-        let mut last = Fault::ours(Reason::Internal, "no address was tried");
-        for ip in addresses {
-            let address = SocketAddr::new(ip, port);
-            match dial::tcp(address).await {
-                Ok(stream) => {
-                    timings.tcp = begun.elapsed();
-                    return Ok((stream, address));
-                }
-                Err(fault) => last = fault,
-            }
-        }
-        Err(last)
+        let addresses: Vec<_> = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let dialled = dial::first_of(&addresses).await?;
+        timings.tcp = begun.elapsed();
+        Ok(dialled)
     }
 }
 
