@@ -95,6 +95,11 @@ pub fn may_be_waived(check: Check) -> bool {
     !matches!(check, Check::SplitBrain | Check::DbIdentity)
 }
 
+/// Whether a pass of this check shows that the site can do the work.
+pub fn is_proof(check: Check) -> bool {
+    PROOF.contains(&check)
+}
+
 /// Whether a verdict may rest on this check under the strategy and in the role.
 pub fn is_required(check: Check, role: Role, strategy: Strategy) -> bool {
     // Evidence beside others: silence of users on a passive site proves nothing by itself.
@@ -152,7 +157,7 @@ pub fn judge(intent: Intent, checks: &[Weighed], claims: &[Claim]) -> Judgement 
             .filter(|weighed| !(primary_down && needs_the_primary(weighed)))
     };
     let unknown = || required().filter(|weighed| weighed.status == Status::Unknown);
-    let able = checks.iter().any(|weighed| PROOF.contains(&weighed.check) && weighed.status == Status::Pass);
+    let able = checks.iter().any(|weighed| is_proof(weighed.check) && weighed.status == Status::Pass);
 
     let verdict = if proven().any(is_fatal) {
         Verdict::Unusable

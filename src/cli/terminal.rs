@@ -23,6 +23,9 @@ fn render_system(text: &mut String, report: &Report, system: &SystemReport) -> s
     writeln!(text, "{} at {}: {verdict}", system.declared.name, report.declared.site)?;
     writeln!(text, "  {}\n", system.sentence)?;
     writeln!(text, "  what the site says")?;
+    if system.surfaces.is_empty() {
+        writeln!(text, "    no surface is configured")?;
+    }
     for surface in &system.surfaces {
         let claim = match surface.healthy {
             Some(true) => "healthy",
@@ -41,7 +44,11 @@ fn render_system(text: &mut String, report: &Report, system: &SystemReport) -> s
         )?;
     }
     writeln!(text, "  what happened when we tried")?;
-    for check in system.checks.iter().filter(|check| check.key.check != Check::Surface) {
+    let tried: Vec<_> = system.checks.iter().filter(|check| check.key.check != Check::Surface).collect();
+    if tried.is_empty() {
+        writeln!(text, "    nothing is configured to be tried")?;
+    }
+    for check in tried {
         let status = match check.status {
             Status::Fail => "FAIL",
             other => other.as_str(),

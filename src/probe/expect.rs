@@ -88,7 +88,9 @@ pub fn compare(expect: &Expect, seen: Seen<'_>, now: Timestamp) -> Result<(), Wr
     if !seen.whole {
         return Err((Reason::BodyMismatch, format!("the body is longer than {} bytes", seen.body.len())));
     }
-    let Ok(body) = serde_json::from_slice::<Value>(seen.body) else {
+    // A byte order mark is no part of the text, and parsers may pass over it (RFC 8259, section 8.1).
+    let text = seen.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(seen.body);
+    let Ok(body) = serde_json::from_slice::<Value>(text) else {
         return Err((Reason::BodyMismatch, "the body is not JSON".to_owned()));
     };
     for (pointer, wanted) in json {

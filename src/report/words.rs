@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Against, CheckReport, Declared};
 use crate::model::{Check, Status, Verdict, age};
+use crate::verdict::is_proof;
 
 /// The verdict in one sentence that somebody understands who has never seen us.
 pub fn sentence(
@@ -16,6 +17,8 @@ pub fn sentence(
     checks: &[CheckReport],
 ) -> String {
     let site = &site.site;
+    let proves = |check: &CheckReport| is_proof(check.key.check) && check.status == Status::Pass;
+    let proven = checks.iter().any(proves);
     let first = against.first().map(|first| {
         format!("{} of {}: {}", check_in_words(first.check), first.target, first.detail.trim_end_matches('.'))
     });
@@ -32,7 +35,10 @@ pub fn sentence(
             let waived = if known > 0 { format!(", {known} known and waived") } else { String::new() };
             format!("{site} can serve: {passed} of {} checks pass{waived}.", checks.len())
         }
-        Verdict::Degraded => format!("{site} can serve, with a proven flaw. {first}{more}."),
+        Verdict::Degraded if proven => format!("{site} can serve, with a proven flaw. {first}{more}."),
+        Verdict::Degraded => {
+            format!("{site} has a proven flaw, and nothing has shown yet that it can serve. {first}{more}.")
+        }
         Verdict::Unusable if healthy_but_unusable => {
             format!("{site} says that it is healthy and cannot serve. {first}{more}.")
         }
