@@ -56,7 +56,7 @@ fn render(out: &mut String) -> fmt::Result {
         "Reasons",
         "The label `reason`: why a check failed or could not see.",
         Reason::ALL,
-        |reason| meaning_of_reason(reason),
+        meaning_of_reason,
     )?;
     values(out, "Gaps", "The label `reason` of `dr_exporter_check_gaps`.", GapReason::ALL, meaning_of_gap)
 }

@@ -166,7 +166,7 @@ fn every_metric_is_on_the_page_once() {
 #[test]
 fn the_example_of_every_kind_is_configuration() {
     let site = "site: {name: a, region: us-west-2, role: standby}\n";
-    for Kind { check, about, example, metrics, reasons } in KINDS.iter().copied() {
+    for Kind { check, about, example, metrics, reasons } in KINDS {
         let yaml = if example.contains("systems:\n") {
             format!("{site}{example}\n")
         } else {
