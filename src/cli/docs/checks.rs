@@ -17,7 +17,7 @@ left, a crash). Blindness never accuses and never clears: it makes the check `un
 three intervals. A question that cannot even be put is a *gap*: it is shown, counted and `unknown`.
 ";
 
-const TABLE: &str = "\
+pub(super) const TABLE: &str = "\
 ## How a verdict comes of them
 
 The rows are tried from the top; the first that fits decides. *Proven* means: a required check whose last run is fresh and

@@ -24,6 +24,8 @@ that run is older than three intervals.
 /// A heading with what stands below it.
 struct Group {
     title: String,
+    /// They are learnt by runs of a check, so the last value may be older than the scrape.
+    learnt: bool,
     about: &'static str,
     metrics: Vec<&'static Metric>,
 }
@@ -41,6 +43,7 @@ fn groups() -> Vec<Group> {
     let frame: Vec<_> = catalogue::all().into_iter().filter(|metric| !is_of_a_kind(metric)).collect();
     let of = |title: &str, about, prefixes: &[&str]| Group {
         title: title.to_owned(),
+        learnt: false,
         about,
         metrics: frame
             .iter()
@@ -55,6 +58,7 @@ fn groups() -> Vec<Group> {
     ];
     groups.extend(KINDS.iter().map(|kind| Group {
         title: format!("Check `{}`", kind.check),
+        learnt: true,
         about: "See [checks](checks.md).",
         metrics: kind.metrics.to_vec(),
     }));
@@ -84,18 +88,20 @@ fn is_of_a_kind(metric: &Metric) -> bool {
 
 impl Group {
     fn render(&self, out: &mut String) -> fmt::Result {
-        let Group { title, about, metrics } = self;
+        let Group { title, learnt, about, metrics } = self;
+        let (head, rule) = if *learnt { (" if not renewed |", "---|") } else { ("", "") };
         writeln!(out, "\n## {title}\n\n{about}\n")?;
-        writeln!(out, "| metric | type | labels | meaning | if not renewed |\n|---|---|---|---|---|")?;
+        writeln!(out, "| metric | type | labels | meaning |{head}\n|---|---|---|---|{rule}")?;
         for metric in metrics {
             let Metric { name, help, shape, labels, unrenewed } = *metric;
             let labels = labels.iter().map(|label| describe(metric, label)).collect::<Vec<_>>().join(", ");
-            writeln!(
-                out,
-                "| `{name}` | {} | {labels} | {help} | {} |",
-                type_of(*shape),
-                becomes(*shape, *unrenewed)
-            )?;
+            write!(out, "| `{name}` | {} | {labels} | {help} |", type_of(*shape))?;
+            if *learnt {
+                let judged = std::ptr::eq(*metric, &catalogue::SURFACE_CONTRADICTED);
+                let then = if judged { "worked out at each scrape" } else { becomes(*shape, *unrenewed) };
+                write!(out, " {then} |")?;
+            }
+            writeln!(out)?;
         }
         Ok(())
     }

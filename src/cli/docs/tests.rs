@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use clap::CommandFactory as _;
 
 use super::super::Cli;
-use super::{Page, metrics, stale, write};
+use super::{Page, checks, metrics, stale, write};
 use crate::metrics::catalogue;
-use crate::model::{Metric, Shape, Unrenewed};
+use crate::model::{Check, Metric, Reason, Role, Shape, Status, Strategy, Unrenewed, Verdict};
 use crate::probe::{KINDS, Kind};
+use crate::verdict::{Intent, Weighed, judge};
 
 const README: &str = include_str!("../../../README.md");
 const EXAMPLE: &str = include_str!("../../../docs/example.yaml");
@@ -183,6 +184,21 @@ fn the_example_of_every_kind_is_configuration() {
     }
 }
 
+/// The table is written by hand, so the judge is asked whether it is true.
+#[test]
+fn the_page_names_what_is_fatal() {
+    let row = checks::TABLE.lines().find(|row| row.ends_with("| `unusable` |")).unwrap();
+    let intent = Intent { role: Role::Standby, strategy: Strategy::Hot, primary_down: false };
+    let weighed = |check, status, reason| Weighed { check, target: "x".to_owned(), status, reason };
+    for check in Check::ALL.iter().copied() {
+        let reason = if check == Check::Replication { Reason::Lagging } else { Reason::Other };
+        let able = weighed(Check::SyntheticQuery, Status::Pass, None);
+        let judgement = judge(intent, &[able, weighed(check, Status::Fail, Some(reason))], &[]);
+        let fatal = judgement.verdict == Verdict::Unusable;
+        assert_eq!(row.contains(&format!("`{check}`")), fatal, "{check}");
+    }
+}
+
 #[test]
 fn a_stale_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -213,6 +229,17 @@ fn the_readme_names_every_flag_and_command() {
     for command in cli.get_subcommands() {
         let name = command.get_name();
         assert!(README.contains(&format!("`dr-exporter {name}")), "README.md does not name {name}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_route() {
+    let web = include_str!("../../web.rs");
+    let routes: Vec<_> =
+        web.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next()).collect();
+    assert!(routes.len() >= 6, "{routes:?}");
+    for route in routes {
+        assert!(README.contains(&format!("`{route}`")), "README.md does not name {route}");
     }
 }
 
