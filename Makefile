@@ -1,6 +1,6 @@
-# Everything a contributor runs. `make test` is what CI runs; it needs Debian or Ubuntu with Rust, and nothing else.
+# Everything a contributor runs. `make test` needs Debian or Ubuntu with Rust (and root or sudo once), and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help test lab lint fmt docs deny demo clean-lab
+.PHONY: help test lab lint fmt docs deny ci demo clean-lab
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
 
@@ -25,8 +25,11 @@ docs: ## write docs/ again from the code
 
 deny: ## licences, bans and sources of the dependencies
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo/bin/cargo-deny \
-	  || cargo install --locked --root $(CACHE)/cargo cargo-deny
+	  || cargo install --locked --root $(CACHE)/cargo cargo-deny@0.20.2
 	PATH="$(CACHE)/cargo/bin:$$PATH" cargo deny --all-features check bans licenses sources
+
+ci: ## all that has to hold before a merge; builds outside of this directory
+	.ci/run
 
 demo: ## the incident, on loopback, with nothing to install
 	cargo run --release --locked -- demo

@@ -23,6 +23,8 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod probe;
+#[cfg(test)]
+mod purity;
 pub mod report;
 pub mod scheduler;
 pub mod secret;
