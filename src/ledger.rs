@@ -239,12 +239,11 @@ impl Record {
     pub fn facts(&self, now: Timestamp) -> impl Iterator<Item = (&Fact, f64)> {
         let fresh = self.is_fresh(now);
         let promised = self.question.promised.iter().filter(move |promised| {
-            self.last.as_ref().is_some_and(|last| {
-                let unknown = !fresh || matches!(last.outcome, Outcome::Blind(_));
-                !(unknown && promised.metric.unrenewed == Unrenewed::Withheld)
-                    && !last.withheld.iter().any(|fact| fact.same_series(promised))
-                    && !self.facts.iter().any(|fact| fact.same_series(promised))
-            })
+            let Some(last) = &self.last else { return false };
+            let unknown = !fresh || matches!(last.outcome, Outcome::Blind(_));
+            let withheld = unknown && promised.metric.unrenewed == Unrenewed::Withheld;
+            let among = |facts: &[Fact]| facts.iter().any(|fact| fact.same_series(promised));
+            !(withheld || among(&last.withheld) || among(&self.facts))
         });
         let known = self.facts.iter().filter_map(move |fact| match fact.metric.unrenewed {
             Unrenewed::Withheld if !fresh => None,

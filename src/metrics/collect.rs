@@ -20,7 +20,10 @@ enum Value<'a> {
 
 /// All samples of one scrape, by metric. A family is there only if it has samples.
 #[derive(Default)]
-struct Families<'a>(BTreeMap<&'static str, (&'static Metric, Vec<(Labels<'a>, Value<'a>)>)>);
+struct Families<'a>(BTreeMap<&'static str, Family<'a>>);
+
+/// A metric with its samples.
+type Family<'a> = (&'static Metric, Vec<(Labels<'a>, Value<'a>)>);
 
 /// Encodes everything that the report says.
 pub(super) fn encode(

@@ -22,7 +22,9 @@ pub struct OwnRequest {
 
 /// What was sent and not yet taken into account, by system and workload.
 #[derive(Debug, Default)]
-pub struct OwnRequests(Mutex<BTreeMap<(Arc<str>, String), Vec<OwnRequest>>>);
+pub struct OwnRequests(Mutex<BTreeMap<SystemAndWorkload, Vec<OwnRequest>>>);
+
+type SystemAndWorkload = (Arc<str>, String);
 
 impl OwnRequests {
     /// Notes a request to a workload that got an answer, whatever it was.

@@ -261,7 +261,7 @@ proptest! {
         checks in proptest::collection::vec(any_weighed(), 1..12), place in any::<prop::sample::Index>(),
     ) {
         let before = judge(intent, &checks, &claims);
-        let mut blinded = checks.clone();
+        let mut blinded = checks;
         let place = place.index(blinded.len());
         blinded[place].status = Status::Unknown;
         let after = judge(intent, &blinded, &claims);
@@ -278,7 +278,7 @@ proptest! {
         checks in proptest::collection::vec(any_weighed(), 0..12), of in any_of(Check::ALL), reason in any_of(Reason::ALL),
     ) {
         let before = judge(intent, &checks, &claims).verdict;
-        let mut worse = checks.clone();
+        let mut worse = checks;
         worse.push(fail(of, reason));
         let after = judge(intent, &worse, &claims).verdict;
         prop_assert!(badness(after) >= badness(before), "{before} became {after}");
