@@ -77,6 +77,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("config.rs", "std::io", "`load` reads no more of a file than is allowed"),
     ("config/schema.rs", "LazyLock", "the validator is compiled once, from constants"),
     ("exposition/inflate.rs", "std::io", "`Read` over bytes in memory, which is how flate2 inflates"),
+    ("report/fixture.rs", "ledger::Ledger", "tests only: the incident as it is remembered"),
     ("probe/expect.rs", "net::http", "the answer of an exchange, as a value that is looked at"),
 ];
 
