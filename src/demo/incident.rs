@@ -21,7 +21,6 @@ use super::Now;
 use super::application::Application;
 use super::client::{self, CallError};
 use super::database::{Database, Role};
-use super::session::Data;
 
 /// How the story stands when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,9 +172,9 @@ impl Incident {
     /// The machine has no two loopback addresses, no free port, or no writable directory for temporary files.
     pub async fn start(scenario: Scenario, now: Now) -> Result<Self, IncidentError> {
         let regions = Regions::find()?;
-        let data = Data::of_orders(now());
+        let started = now();
         let reserve = |what, address, role| {
-            Database::reserve(address, role, data.clone(), now).map_err(|source| IncidentError::Listen {
+            Database::reserve(address, role, started).map_err(|source| IncidentError::Listen {
                 what,
                 address,
                 source,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::*;
@@ -15,7 +16,7 @@ fn noon() -> Timestamp {
 }
 
 fn database(role: Role) -> Database {
-    Database::reserve(IpAddr::V4(Ipv4Addr::LOCALHOST), role, Data::of_orders(noon()), noon).unwrap()
+    Database::reserve(IpAddr::V4(Ipv4Addr::LOCALHOST), role, noon()).unwrap()
 }
 
 /// Runs `story` beside the server; the server ends with it.
@@ -51,61 +52,76 @@ fn code(error: &tokio_postgres::Error) -> &str {
     error.code().map_or("no SQLSTATE", SqlState::code)
 }
 
+/// The first field of each row of a simple query.
+async fn first_fields(client: &Client, sql: &str) -> Vec<String> {
+    let messages = client.simple_query(sql).await.expect(sql);
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap().to_owned()),
+        _ => None,
+    });
+    rows.collect()
+}
+
+const NEWEST_ORDER: &str = "select id, created_at from orders order by created_at desc limit 1";
+
 #[tokio::test]
-async fn extended_protocol_gives_typed_rows() {
-    told(Role::Standby, async |client| {
-        let sql = "select id, created_at from orders order by created_at desc limit 1";
-        let row = client.query_one(sql, &[]).await.unwrap();
+async fn what_the_application_asks_has_typed_rows() {
+    told(Role::Primary, async |client| {
+        let row = client.query_one(NEWEST_ORDER, &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>("id"), 90_050);
         let newest = Timestamp::try_from(row.get::<_, SystemTime>("created_at")).unwrap();
         assert_eq!(newest, "2024-12-18T11:58:00Z".parse().unwrap());
 
-        let rows: Vec<_> = client
-            .query_raw("select * from orders order by id", Vec::<String>::new())
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
-        assert_eq!(rows.len(), 50);
-        assert_eq!(rows[0].get::<_, i64>(0), 90_001);
+        let rows = client.query("select id, name from users order by id limit 20", &[]).await.unwrap();
+        let users: Vec<_> =
+            rows.iter().map(|row| (row.get::<_, i64>("id"), row.get::<_, &str>("name"))).collect();
+        assert_eq!((users.len(), users[0]), (5, (1, "Ada")));
 
-        let rows: Vec<_> = client
-            .query_typed_raw(
-                "select max(version) as version from schema_migrations",
-                Vec::<(String, _)>::new(),
-            )
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
-        assert_eq!(rows[0].get::<_, &str>("version"), "20241201");
-
-        let sql =
-            "select inet_server_addr(), pg_is_in_recovery(), count(*), inet_server_addr()::text from users";
-        let row = client.query_one(sql, &[]).await.unwrap();
-        assert_eq!(row.get::<_, IpAddr>(0), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        assert!(row.get::<_, bool>(1));
-        assert_eq!(row.get::<_, i64>(2), 5);
-        assert_eq!(row.get::<_, &str>(3), "127.0.0.1/32");
+        let row = client.query_one("select id from orders limit 1", &[]).await.unwrap();
+        assert_eq!((row.columns()[0].type_(), row.get::<_, i64>(0)), (&Type::INT8, 90_050));
     })
     .await;
 }
 
+/// The words of `probe::database::visit` and `probe::synthetic_query`, in their order.
 #[tokio::test]
-async fn simple_protocol_gives_text() {
+async fn a_visit_of_the_exporter_from_its_greeting_to_its_rollback() {
+    for (role, recovery) in [(Role::Primary, "f"), (Role::Standby, "t")] {
+        told(role, async |client| {
+            assert_eq!(first_fields(&client, "select inet_server_addr()::text").await, ["127.0.0.1/32"]);
+            let around = "select count(*), extract(epoch from clock_timestamp()) from pg_stat_activity \
+                          where usename = current_user and application_name <> 'dr-exporter'";
+            assert_eq!(code(&client.simple_query(around).await.unwrap_err()), "42601");
+            for _ in 0..2 {
+                let begin = "begin read only; set local statement_timeout = 799; \
+                             set local lock_timeout = 799; set local idle_in_transaction_session_timeout = 1799; \
+                             select pg_is_in_recovery()";
+                assert_eq!(first_fields(&client, begin).await, [recovery]);
+                let rows = client.query_typed_raw::<i32, _>(NEWEST_ORDER, Vec::new()).await.unwrap();
+                let rows: Vec<_> = rows.try_collect().await.unwrap();
+                assert_eq!(rows.len(), 1);
+                assert_eq!(rows[0].columns()[0].type_(), &Type::INT8);
+                assert_eq!(rows[0].columns()[1].type_(), &Type::TIMESTAMPTZ);
+                client.batch_execute("rollback").await.unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn spelling_and_protocol_do_not_change_the_answer() {
     told(Role::Primary, async |client| {
-        let sql = "show transaction_read_only; select id, created_at from orders order by id desc limit 1; select pg_is_in_recovery()";
-        let messages = client.simple_query(sql).await.unwrap();
-        let text: Vec<_> = messages
-            .iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => row.get(row.len() - 1),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(text, ["off", "2024-12-18 11:58:00+00", "f"]);
+        let row = client.query_one("SELECT  pg_is_in_recovery()\n;", &[]).await.unwrap();
+        assert!(!row.get::<_, bool>(0));
+        assert_eq!(first_fields(&client, NEWEST_ORDER).await, ["90050"]);
+        let messages = client.simple_query(NEWEST_ORDER).await.unwrap();
+        let at = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get("created_at"),
+            _ => None,
+        });
+        assert_eq!(at, Some("2024-12-18 11:58:00+00"));
+        client.simple_query(" ;; ").await.unwrap();
     })
     .await;
 }
@@ -114,7 +130,7 @@ async fn simple_protocol_gives_text() {
 async fn a_portal_gives_its_rows_in_portions() {
     told(Role::Primary, async |mut client| {
         let transaction = client.build_transaction().read_only(true).start().await.unwrap();
-        let portal = transaction.bind("select id from orders order by id", &[]).await.unwrap();
+        let portal = transaction.bind("select id from orders", &[]).await.unwrap();
         let first = transaction.query_portal(&portal, 30).await.unwrap();
         let second = transaction.query_portal(&portal, 30).await.unwrap();
         assert_eq!((first.len(), second.len()), (30, 20));
@@ -126,27 +142,24 @@ async fn a_portal_gives_its_rows_in_portions() {
 #[tokio::test]
 async fn a_read_only_transaction_refuses_writes_until_it_ends() {
     told(Role::Primary, async |client| {
-        client.batch_execute("begin read only; set local statement_timeout = '800ms'").await.unwrap();
-        let shown = client.query_one("show transaction_read_only", &[]).await.unwrap();
-        assert_eq!(shown.get::<_, &str>(0), "on");
-        let shown = client.query_one("select current_setting('statement_timeout')", &[]).await.unwrap();
-        assert_eq!(shown.get::<_, &str>(0), "800ms");
-        let loosened = client.batch_execute("set transaction read write").await.unwrap_err();
-        assert_eq!(code(&loosened), "25001");
-        let after = client.query("select id from users", &[]).await.unwrap_err();
-        assert_eq!(code(&after), "25P02");
-        client.batch_execute("rollback; begin read only").await.unwrap();
+        client.batch_execute("begin read only").await.unwrap();
         let written = client.execute("delete from orders", &[]).await.unwrap_err();
         assert_eq!(code(&written), "25006");
+        let after = client.query(NEWEST_ORDER, &[]).await.unwrap_err();
+        assert_eq!(code(&after), "25P02");
+        client.batch_execute("rollback; begin read only; begin").await.unwrap();
+        let written = client.simple_query("insert into orders default values").await.unwrap_err();
+        assert_eq!(code(&written), "25006", "a second begin loosens nothing");
         client.batch_execute("rollback").await.unwrap();
 
         // Outside of a read-only transaction it is not the transaction that refuses.
-        let written = client.batch_execute("delete from orders").await.unwrap_err();
-        assert_eq!(code(&written), "0A000");
-        let left = client.batch_execute("begin read only; commit; delete from orders").await.unwrap_err();
-        assert_eq!(code(&left), "0A000");
-        let timeout = client.query_one("show statement_timeout", &[]).await.unwrap();
-        assert_eq!(timeout.get::<_, &str>(0), "0", "set local must not outlive its transaction");
+        for sql in [
+            "delete from orders",
+            "begin; delete from orders",
+            "rollback; begin read only; commit; drop table orders",
+        ] {
+            assert_eq!(code(&client.batch_execute(sql).await.unwrap_err()), "0A000", "{sql}");
+        }
     })
     .await;
 }
@@ -154,11 +167,9 @@ async fn a_read_only_transaction_refuses_writes_until_it_ends() {
 #[tokio::test]
 async fn a_standby_refuses_writes_always() {
     told(Role::Standby, async |client| {
-        assert_eq!(
-            code(&client.batch_execute("insert into orders default values").await.unwrap_err()),
-            "25006"
-        );
-        assert_eq!(code(&client.batch_execute("begin read write").await.unwrap_err()), "0A000");
+        for sql in ["insert into orders default values", "begin; update orders set id = 1"] {
+            assert_eq!(code(&client.batch_execute(sql).await.unwrap_err()), "25006", "{sql}");
+        }
     })
     .await;
 }
@@ -166,21 +177,31 @@ async fn a_standby_refuses_writes_always() {
 #[tokio::test]
 async fn what_it_does_not_know_is_a_clean_error_and_the_session_lives() {
     told(Role::Primary, async |client| {
-        for (sql, state) in [
-            ("selct 1", "42601"),
-            ("select id from orders where id = 1", "0A000"),
-            ("select 1 from nowhere", "42P01"),
+        for sql in [
+            "selct 1",
+            "select 1",
+            "select id from orders where id = 1",
+            "select id from orders limit all",
+            "begin read sometimes",
+            "set transaction read write",
+            "set statement_timeout = 0",
         ] {
-            assert_eq!(code(&client.query(sql, &[]).await.unwrap_err()), state, "{sql}");
-            assert_eq!(code(&client.simple_query(sql).await.unwrap_err()), state, "{sql}");
+            let error = client.query(sql, &[]).await.unwrap_err();
+            assert_eq!(code(&error), "42601", "{sql}");
+            assert!(error.as_db_error().unwrap().message().contains("stand-in"), "{error:?}");
+            assert_eq!(code(&client.simple_query(sql).await.unwrap_err()), "42601", "{sql}");
         }
-        // A statement that does not parse fails its transaction, in the extended protocol too.
+        let two = client.query("rollback; delete from orders", &[]).await.unwrap_err();
+        assert_eq!(code(&two), "42601", "the extended protocol takes one statement");
+        // A statement that is not known fails its transaction, in the extended protocol too, and runs no other.
         client.batch_execute("begin").await.unwrap();
         assert_eq!(code(&client.query("selct 1", &[]).await.unwrap_err()), "42601");
-        assert_eq!(code(&client.simple_query("select 1").await.unwrap_err()), "25P02");
+        assert_eq!(code(&client.simple_query(NEWEST_ORDER).await.unwrap_err()), "25P02");
+        assert_eq!(code(&client.query(NEWEST_ORDER, &[]).await.unwrap_err()), "25P02");
+        assert_eq!(code(&client.simple_query("rollback; selct 1").await.unwrap_err()), "42601");
+        assert_eq!(code(&client.simple_query(NEWEST_ORDER).await.unwrap_err()), "25P02");
         client.batch_execute("commit").await.unwrap();
-        assert_eq!(client.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
-        client.simple_query(";").await.unwrap();
+        client.query_one(NEWEST_ORDER, &[]).await.unwrap();
     })
     .await;
 }
@@ -217,9 +238,9 @@ async fn refused_until_started_cut_when_stopped_back_when_started_again() {
             database.start().await.unwrap();
             database.start().await.unwrap();
             let client = connect(&database, &mut connections).await.unwrap();
-            client.query_one("select 1", &[]).await.unwrap();
+            client.query_one(NEWEST_ORDER, &[]).await.unwrap();
             database.stop().await.unwrap();
-            assert!(client.query_one("select 1", &[]).await.is_err(), "a stopped server cuts its clients");
+            assert!(client.query_one(NEWEST_ORDER, &[]).await.is_err(), "a stopped server cuts its clients");
             assert_eq!(database.address(), address);
         }
     })
@@ -227,18 +248,10 @@ async fn refused_until_started_cut_when_stopped_back_when_started_again() {
 }
 
 #[tokio::test]
-async fn a_cancel_request_ends_the_statement_and_not_the_session() {
-    told(Role::Primary, async |client| {
-        let token = client.cancel_token();
-        let cancel = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            token.cancel_query(NoTls).await
-        };
-        let (slept, cancelled) =
-            futures_util::future::join(client.query("select pg_sleep(5)", &[]), cancel).await;
-        cancelled.unwrap();
-        assert_eq!(code(&slept.unwrap_err()), "57014");
-        assert_eq!(client.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+async fn a_cancel_request_is_taken_and_harms_no_session() {
+    told(Role::Standby, async |client| {
+        client.cancel_token().cancel_query(NoTls).await.unwrap();
+        client.query_one(NEWEST_ORDER, &[]).await.unwrap();
     })
     .await;
 }
