@@ -19,7 +19,8 @@ use super::database::text::{Text, as_moment};
 use super::expect::{is_recent, same};
 use crate::config::{ExpectColumn, Newest, Query};
 use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, Shape, Unrenewed};
-use crate::net::postgres::fault_of;
+use crate::net::dial::Fault;
+use crate::net::postgres::{Budget, fault_of};
 use crate::report::length;
 
 /// How many rows are looked at, unless more are demanded.
@@ -119,6 +120,8 @@ pub struct Circumstances<'a> {
     pub now: Timestamp,
     /// How long the statement may take.
     pub left: Duration,
+    /// How long a row may be.
+    pub budget: &'a Budget,
 }
 
 /// What became of one query.
@@ -132,6 +135,16 @@ pub struct Asked {
     pub facts: Vec<Fact>,
     /// Rows are still to come that nobody wants: the connection is to be closed.
     pub spent: bool,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The connection ended under the question.
+    pub fn broken(fault: &Fault) -> Self {
+        let outcome = if fault.ours { Outcome::Blind(fault.reason) } else { Outcome::Fail(fault.reason) };
+        Asked { outcome, detail: fault.message.clone(), facts: Vec::new(), spent: true }
+    }
 }
 
 struct Rows {
@@ -186,7 +199,7 @@ async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -
         tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
         _ => false,
     });
-    let rows = read(client, query).await.map_err(|fault| match fault {
+    let rows = read(client, query, at.budget).await.map_err(|fault| match fault {
         ReadFault::Server(error) => not_answered(&error, Some(in_recovery), at),
         ReadFault::Value(words) => Wrong(Outcome::Blind(Reason::Misconfigured), words),
     });
@@ -206,13 +219,14 @@ enum ReadFault {
 }
 
 /// Streams rows and stops as soon as enough were seen.
-async fn read(client: &Client, query: &Query) -> Result<Rows, ReadFault> {
+async fn read(client: &Client, query: &Query, budget: &Budget) -> Result<Rows, ReadFault> {
     let enough = query.min_rows.unwrap_or(0).max(ROWS);
     let stream = client.query_typed_raw::<i32, _>(&query.sql, Vec::new()).await.map_err(ReadFault::Server)?;
     pin_mut!(stream);
     let mut rows = Rows { count: 0, cut: false, newest: None, value: None };
     while let Some(row) = stream.try_next().await.map_err(ReadFault::Server)? {
         rows.count += 1;
+        budget.refill();
         rows.look_at(&row, query).map_err(ReadFault::Value)?;
         if rows.count >= enough {
             rows.cut = true;

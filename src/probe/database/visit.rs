@@ -264,16 +264,22 @@ impl Database {
                     }
                 },
             };
+            let Session { client, driver, budget, .. } = &mut current;
+            budget.refill();
             let circumstances = Circumstances {
                 db: self.db(),
                 query: &query.name,
                 role: self.spec.role,
                 now: attempt.now,
                 left: attempt.left(),
+                budget,
             };
-            let Session { client, driver, .. } = &mut current;
-            let Asked { outcome, detail, facts: learnt, spent } =
-                driver.drive(ask(client, query, circumstances)).await;
+            let mut asked = driver.drive(ask(client, query, circumstances)).await;
+            // The question itself only learnt that the connection is closed.
+            if let (Outcome::Fail(Reason::Other), Some(fault)) = (asked.outcome, driver.broken()) {
+                asked = Asked { facts: asked.facts, ..Asked::broken(fault) };
+            }
+            let Asked { outcome, detail, facts: learnt, spent } = asked;
             facts.extend(learnt);
             let detail = format!("{}: {detail}", query.name);
             match outcome {
