@@ -155,8 +155,11 @@ impl Seen {
         found[0].labels.clone()
     }
 
+    /// The least of its queries.
     fn success(&self, system: &str) -> Option<f64> {
-        self.get("dr_synthetic_query_success", system, &[])
+        let own = [("system", system)];
+        let fits = |sample: &&Sample| sample.is("dr_synthetic_query_success", &own);
+        self.0.iter().filter(fits).map(|sample| sample.value).min_by(f64::total_cmp)
     }
 
     fn reasons(&self, system: &str) -> Vec<(String, String)> {

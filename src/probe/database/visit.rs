@@ -23,7 +23,8 @@ use crate::secret::{Secret, SecretSource};
 /// What the server says of itself right after the login; what it refuses to say is simply not known.
 #[derive(Default)]
 struct Greeting {
-    server: Option<IpAddr>,
+    /// `None` if it did not say, `Some(None)` if it has no address: over a Unix socket.
+    server: Option<Option<IpAddr>>,
     sessions: Option<f64>,
     clock: Option<f64>,
 }
@@ -197,7 +198,12 @@ impl Database {
         let named: Vec<_> =
             dialled.iter().map(|(host, addresses)| (name_of(host), addresses.clone())).collect();
         let by_addresses = Found::by_addresses(&self.tools.regions, &named);
-        let by_server = greeting.server.and_then(|server| Found::by_server(&self.tools.regions, server));
+        // A pooler lets in although its server is gone: what the server once said of itself still stands.
+        if greeting.server.is_none() && !self.known().behind.is_empty() {
+            return;
+        }
+        let by_server =
+            greeting.server.flatten().and_then(|server| Found::by_server(&self.tools.regions, server));
         let found = match (by_server, &by_addresses.region) {
             (Some(by_server), RegionAnswer::Known(_) | RegionAnswer::Unknown) => by_server,
             (Some(_), RegionAnswer::Ambiguous(_)) | (None, _) => by_addresses,
@@ -330,9 +336,9 @@ async fn greet(session: &mut Session) -> Greeting {
     let (place, around) = (ask(WHERE).await, ask(AROUND).await);
     let number = |column: usize| around.as_ref()?.get(column)?.parse::<f64>().ok();
     // As text the address carries its prefix length: 10.1.0.5/32.
-    let server = place.as_ref().and_then(|row| row.get(0)?.split('/').next()?.parse::<IpAddr>().ok());
+    let server = |text: &str| text.split('/').next()?.parse::<IpAddr>().ok();
     Greeting {
-        server: server.map(|server| server.to_canonical()),
+        server: place.map(|row| row.get(0).and_then(server).map(|server| server.to_canonical())),
         sessions: number(0),
         clock: number(1).map(|clock| clock - seconds(crate::clock::now())),
     }

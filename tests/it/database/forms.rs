@@ -75,6 +75,8 @@ async fn every_form_reaches_the_database() {
     systems.push(socketed);
     let mut site = west(&systems);
     site["defaults"]["limits"] = json!({"connections_per_endpoint": 8});
+    site["defaults"]["interval"] = json!("3s");
+    site["defaults"]["timeout"] = json!("3s");
     let exporter = start(&site).await;
     for (system, _) in &forms {
         let seen = usable(&exporter, system).await;

@@ -81,7 +81,10 @@ async fn many_systems_on_one_server_take_turns() {
     let systems: Vec<_> = (0..5)
         .map(|n| system(&format!("s{n}"), &app, at(&node.dsn("app")), std::slice::from_ref(&slow)))
         .collect();
-    let exporter = start(&west(&systems)).await;
+    let mut site = west(&systems);
+    site["defaults"]["interval"] = json!("2s");
+    site["defaults"]["timeout"] = json!("2s");
+    let exporter = start(&site).await;
     for n in 0..5 {
         usable(&exporter, &format!("s{n}")).await;
     }
@@ -95,7 +98,7 @@ async fn many_systems_on_one_server_take_turns() {
         assert!(sessions.len() <= 2, "{sessions:?}");
         seen_at_work += at_work.len();
     }
-    assert!(seen_at_work > 20, "they were hardly ever seen: {seen_at_work}");
+    assert!(seen_at_work > 10, "they were hardly ever seen: {seen_at_work}");
     for n in 0..5 {
         usable(&exporter, &format!("s{n}")).await;
     }

@@ -93,8 +93,7 @@ async fn no_state_leaks_to_other_clients_of_a_pooler() {
         current_setting('search_path'), current_user, (select count(*) from pg_prepared_statements), \
         (select count(*) from pg_cursors where name <> ''), (select count(*) from orders)";
     let fresh = Pg::try_sql_with(&node.dsn("app_write"), state).await.expect("a fresh session's state");
-    let mut all = escapes();
-    all.push(list());
+    let all = escapes();
     let mut systems = vec![
         system("plain", &app, at(&pooler.dsn("app_write")), &[list()]),
         system("session", &app, at(&session.dsn("app_write")), &[list()]),
