@@ -3,8 +3,8 @@
 //! Why nothing that is configured can write or linger: the statement goes through the extended protocol, which takes
 //! one statement only, so `commit; delete …` is a syntax error; the transaction's snapshot is taken before it, after
 //! which PostgreSQL refuses `set transaction read write`; the transaction always ends in `rollback`, which also
-//! undoes `set`, so that a pooler's server connection is handed back as it was; and the unnamed statement is used,
-//! so that no prepared name stays behind on it.
+//! undoes `set`, so that a pooler's server connection is handed back as it was; and prepared statements, which no
+//! rollback undoes, are taken away before it.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use futures_util::{TryStreamExt, pin_mut};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::Kind;
@@ -25,6 +26,11 @@ use crate::report::length;
 
 /// How many rows are looked at, unless more are demanded.
 const ROWS: u64 = 10_000;
+/// A vacuum on the primary sends what cancels a query in several pieces: the second try waits for the last.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Prepared statements that this transaction brought: by `prepare`, or by the driver under its own names.
+const LEFT_BEHIND: &str = "select pg_catalog.quote_ident(name) from pg_catalog.pg_prepared_statements \
+     where prepare_time >= pg_catalog.transaction_timestamp() and (from_sql or name ~ '^s[0-9]+$')";
 
 /// What the documentation says.
 pub static KIND: Kind = Kind {
@@ -133,7 +139,7 @@ pub struct Asked {
     pub detail: String,
     /// What was learnt.
     pub facts: Vec<Fact>,
-    /// Rows are still to come that nobody wants: the connection is to be closed.
+    /// Not to be used again: rows are still to come that nobody wants, or the driver's own statements are gone.
     pub spent: bool,
 }
 
@@ -150,6 +156,8 @@ impl Asked {
 struct Rows {
     count: u64,
     cut: bool,
+    /// The driver had to ask for types, by statements which are gone by now and which it believes in.
+    foreign: bool,
     newest: Option<Timestamp>,
     value: Option<Value>,
 }
@@ -160,7 +168,11 @@ struct Wrong(Outcome, String);
 /// Asks one query; once more if recovery cancels it, as it may on any healthy standby.
 pub async fn ask(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked {
     let first = ask_once(client, query, at).await;
-    if first.outcome == Outcome::Fail(Reason::Conflict) { ask_once(client, query, at).await } else { first }
+    if first.outcome != Outcome::Fail(Reason::Conflict) {
+        return first;
+    }
+    tokio::time::sleep(RETRY_AFTER).await;
+    ask_once(client, query, at).await
 }
 
 async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked {
@@ -174,7 +186,7 @@ async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Aske
     let mut facts =
         vec![Fact::span(&DURATION, &label, took), Fact::new(&ROW_COUNT, &label, rows.count as f64)];
     facts.extend(rows.newest.map(|newest| Fact::time(&NEWEST, &label, newest)));
-    let spent = rows.cut;
+    let spent = rows.cut || rows.foreign;
     match judge(query, &rows, at.now) {
         Ok(()) => {
             facts.push(Fact::flag(&SUCCESS, &label, true));
@@ -204,13 +216,32 @@ async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -
         ReadFault::Value(words) => Wrong(Outcome::Blind(Reason::Misconfigured), words),
     });
     // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
-    if !matches!(&rows, Ok(rows) if rows.cut) {
-        client
+    match &rows {
+        Ok(rows) if rows.cut => {}
+        Ok(_) => leave(client).await.map_err(|error| not_answered(&error, Some(in_recovery), at))?,
+        Err(_) => client
             .batch_execute("rollback")
             .await
-            .map_err(|error| not_answered(&error, Some(in_recovery), at))?;
+            .map_err(|error| not_answered(&error, Some(in_recovery), at))?,
     }
     rows
+}
+
+/// Ends the transaction. Prepared statements outlive it, and behind a pooler even us: those that this transaction
+/// brought are taken away first. A pooler that keeps track of them itself names them in another way.
+async fn leave(client: &Client) -> Result<(), tokio_postgres::Error> {
+    tidy(client).await?;
+    client.batch_execute("rollback").await
+}
+
+async fn tidy(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let ours = client.simple_query(LEFT_BEHIND).await?;
+    let names = ours.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let commands: Vec<_> = names.map(|name| format!("deallocate {name}")).collect();
+    if commands.is_empty() { Ok(()) } else { client.batch_execute(&commands.join("; ")).await }
 }
 
 enum ReadFault {
@@ -221,9 +252,17 @@ enum ReadFault {
 /// Streams rows and stops as soon as enough were seen.
 async fn read(client: &Client, query: &Query, budget: &Budget) -> Result<Rows, ReadFault> {
     let enough = query.min_rows.unwrap_or(0).max(ROWS);
+    // Learns the types of the columns while no row is on its way: the driver asks for those that it does not know by
+    // statements of its own, which would wait for ever behind rows that nobody takes.
+    let described = client.prepare(&query.sql).await.map_err(ReadFault::Server)?;
+    let foreign = described.columns().iter().any(|column| Type::from_oid(column.type_().oid()).is_none());
+    drop(described);
+    if foreign {
+        tidy(client).await.map_err(ReadFault::Server)?;
+    }
     let stream = client.query_typed_raw::<i32, _>(&query.sql, Vec::new()).await.map_err(ReadFault::Server)?;
     pin_mut!(stream);
-    let mut rows = Rows { count: 0, cut: false, newest: None, value: None };
+    let mut rows = Rows { count: 0, cut: false, foreign, newest: None, value: None };
     while let Some(row) = stream.try_next().await.map_err(ReadFault::Server)? {
         rows.count += 1;
         budget.refill();
@@ -332,6 +371,10 @@ fn not_answered(error: &tokio_postgres::Error, in_recovery: Option<bool>, at: Ci
     // What is not SQL, or more than one statement, is the fault of who configured it.
     if code == Some(&SqlState::SYNTAX_ERROR) {
         let words = "the server finds a syntax error in the query (or more than one statement)".to_owned();
+        return Wrong(Outcome::Blind(Reason::Misconfigured), words);
+    }
+    if code == Some(&SqlState::DUPLICATE_PSTATEMENT) {
+        let words = "a pooler handed out a connection with somebody's prepared statements on it".to_owned();
         return Wrong(Outcome::Blind(Reason::Misconfigured), words);
     }
     let fault = fault_of(error, &format!("the query {}", at.query));
