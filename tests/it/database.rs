@@ -22,7 +22,7 @@ use crate::lab::{App, Behaviour, Claim, Exporter, Sample, eventually, scratch_di
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(900);
 /// How long anything may take that is not itself measured.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A file with a connection string, as an application has it mounted.
 struct DsnFile(PathBuf);

@@ -77,7 +77,7 @@ async fn killed_frozen_and_tarpitted_in_time() {
 async fn many_systems_on_one_server_take_turns() {
     let node = Pg::single(west_ip()).await;
     let app = liar("west", west_ip(), &node.dsn("app")).await;
-    let slow = json!({"name": "slow", "sql": "select id, pg_sleep(0.1) from orders limit 1"});
+    let slow = json!({"name": "slow", "sql": "select id, pg_sleep(0.05) from orders limit 1"});
     let systems: Vec<_> = (0..5)
         .map(|n| system(&format!("s{n}"), &app, at(&node.dsn("app")), std::slice::from_ref(&slow)))
         .collect();
@@ -98,7 +98,7 @@ async fn many_systems_on_one_server_take_turns() {
         assert!(sessions.len() <= 2, "{sessions:?}");
         seen_at_work += at_work.len();
     }
-    assert!(seen_at_work > 10, "they were hardly ever seen: {seen_at_work}");
+    assert!(seen_at_work > 5, "they were hardly ever seen: {seen_at_work}");
     for n in 0..5 {
         usable(&exporter, &format!("s{n}")).await;
     }
@@ -124,4 +124,29 @@ async fn a_dead_first_system_does_not_keep_the_others_from_starting() {
         if met { Ok(()) } else { Err("no timeout yet".to_owned()) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn our_own_queue_accuses_nobody() {
+    let node = Pg::single(west_ip()).await;
+    let app = liar("west", west_ip(), &node.dsn("app")).await;
+    // One that always takes the whole of its time, and others that are always behind it.
+    let sleep = json!({"name": "sleep", "sql": "select pg_sleep(60)"});
+    let mut systems = vec![system("greedy", &app, at(&node.dsn("app")), &[sleep])];
+    systems.extend((0..3).map(|n| system(&format!("behind{n}"), &app, at(&node.dsn("app")), &[list()])));
+    let mut site = west(&systems);
+    site["defaults"]["interval"] = json!("2s");
+    site["defaults"]["timeout"] = json!("2s");
+    let exporter = start(&site).await;
+    super::pages(&exporter, "greedy", "synthetic_query", "timeout").await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let seen = super::Seen::at(&exporter).await;
+        for n in 0..3 {
+            let system = format!("behind{n}");
+            assert_ne!(seen.status(&system, "synthetic_query"), "fail", "{}", seen.about(&system));
+            assert_eq!(seen.get("dr_healthy_but_unusable", &system, &[]), Some(0.0));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

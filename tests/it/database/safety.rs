@@ -170,13 +170,14 @@ async fn nothing_lingers_after_a_deadline() {
     let sleep = super::query("select pg_sleep(60)");
     let stubborn = super::query("select set_config('statement_timeout', '0', true), pg_sleep(60)");
     let on = |name, dsn: String, query| system(name, &app, at(&dsn), std::slice::from_ref(query));
-    let exporter = start(&east(&[
+    let mut site = east(&[
         on("direct", node.dsn("app"), &sleep),
         on("pooled", pooler.dsn("app"), &sleep),
         on("stubborn", node.dsn("monitor"), &stubborn),
         on("stubborn-pooled", pooler.dsn("monitor"), &stubborn),
-    ]))
-    .await;
+    ]);
+    site["defaults"]["limits"] = json!({"connections_per_endpoint": 2});
+    let exporter = start(&site).await;
     let limit = TIMEOUT + Duration::from_secs(1);
     let at_work = "from pg_stat_activity where state = 'active' and query like '%pg_sleep(60)%' \
         and pid <> pg_backend_pid()";

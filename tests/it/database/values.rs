@@ -13,6 +13,15 @@ fn newest(name: &str, sql: &str) -> Value {
     json!({"name": name, "sql": sql, "newest": {"column": "v", "max_age": "26h"}})
 }
 
+/// Time enough for many logins on a busy machine.
+fn unhurried(systems: &[Value]) -> Value {
+    let mut site = east(systems);
+    site["defaults"]["limits"] = json!({"connections_per_endpoint": 8});
+    site["defaults"]["interval"] = json!("3s");
+    site["defaults"]["timeout"] = json!("3s");
+    site
+}
+
 #[tokio::test]
 async fn every_common_type_compares() {
     let node = Pg::single(east_ip()).await;
@@ -126,8 +135,7 @@ async fn what_differs_is_a_wrong_value() {
         .chain(&blind)
         .map(|(name, query, _)| system(name, &app, at(&node.dsn("app")), std::slice::from_ref(query)))
         .collect();
-    let mut site = east(&systems);
-    site["defaults"]["limits"] = json!({"connections_per_endpoint": 8});
+    let site = unhurried(&systems);
     let exporter = start(&site).await;
     for (system, _, reason) in &cases {
         let seen = pages(&exporter, system, "synthetic_query", reason).await;
@@ -151,14 +159,16 @@ async fn types_of_ones_own_work_with_many_rows_and_through_a_pooler() {
         json!({"name": "two", "sql": "select h as v from moods limit 1", "expect": {"column": "v", "equals": "red"}}),
         json!({"name": "many", "sql": "select * from moods", "min_rows": 5000}),
     ];
-    let exporter = start(&east(&[
+    let mut site = unhurried(&[
         system("direct", &app, at(&node.dsn("app")), &queries),
         system("pooled", &app, at(&pooler.dsn("app")), &queries),
-    ]))
-    .await;
+    ]);
+    site["systems"][1]["databases"][0]["interval"] = json!("2500ms");
+    site["systems"][1]["databases"][0]["timeout"] = json!("2500ms");
+    let exporter = start(&site).await;
     usable(&exporter, "direct").await;
     usable(&exporter, "pooled").await;
-    let limit = std::time::Duration::from_secs(3);
+    let limit = std::time::Duration::from_secs(6);
     exporter.never_sample("dr_synthetic_query_success", &[("system", "pooled")], 0.0, limit).await;
     // Nothing of ours stays on the server connections that others get next.
     let left =
