@@ -68,6 +68,7 @@ fn query(sql: &str) -> Value {
 }
 
 /// A system whose application claims health on `/health`, with one database, called `orders`.
+#[allow(clippy::needless_pass_by_value, reason = "every caller makes the endpoint on the spot")]
 fn system(name: &str, app: &App, endpoint: Value, queries: &[Value]) -> Value {
     json!({
         "name": name,

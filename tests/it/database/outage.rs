@@ -15,7 +15,6 @@ async fn turns(exporter: &Exporter, system: &str, success: f64) -> Duration {
     let own = [("system", system)];
     exporter.wait_for_sample("dr_synthetic_query_success", &own, success, super::PATIENCE).await;
     let took = began.elapsed();
-    println!("{system} turned to {success} after {took:?}");
     assert!(took <= IN_TIME, "{system} turned to {success} after {took:?}, allowed are {IN_TIME:?}");
     took
 }
