@@ -156,8 +156,6 @@ impl Asked {
 struct Rows {
     count: u64,
     cut: bool,
-    /// The driver had to ask for types, by statements which are gone by now and which it believes in.
-    foreign: bool,
     newest: Option<Timestamp>,
     value: Option<Value>,
 }
@@ -178,15 +176,15 @@ pub async fn ask(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked
 async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked {
     let label = [("db", at.db), ("query", query.name.as_str())];
     let begun = tokio::time::Instant::now();
-    let rows = match in_transaction(client, query, at).await {
+    let mut spent = false;
+    let rows = match in_transaction(client, query, at, &mut spent).await {
         Ok(answered) => answered,
-        Err(Wrong(outcome, detail)) => return Asked { outcome, detail, facts: Vec::new(), spent: false },
+        Err(Wrong(outcome, detail)) => return Asked { outcome, detail, facts: Vec::new(), spent },
     };
     let took = begun.elapsed();
     let mut facts =
         vec![Fact::span(&DURATION, &label, took), Fact::new(&ROW_COUNT, &label, rows.count as f64)];
     facts.extend(rows.newest.map(|newest| Fact::time(&NEWEST, &label, newest)));
-    let spent = rows.cut || rows.foreign;
     match judge(query, &rows, at.now) {
         Ok(()) => {
             facts.push(Fact::flag(&SUCCESS, &label, true));
@@ -197,7 +195,12 @@ async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Aske
     }
 }
 
-async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -> Result<Rows, Wrong> {
+async fn in_transaction(
+    client: &Client,
+    query: &Query,
+    at: Circumstances<'_>,
+    spent: &mut bool,
+) -> Result<Rows, Wrong> {
     let limit = at.left.as_millis().max(1);
     // One round trip; the last statement takes the snapshot.
     let begin = format!(
@@ -211,20 +214,22 @@ async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -
         tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
         _ => false,
     });
-    let rows = read(client, query, at.budget).await.map_err(|fault| match fault {
-        ReadFault::Server(error) => not_answered(&error, Some(in_recovery), at),
-        ReadFault::Value(words) => Wrong(Outcome::Blind(Reason::Misconfigured), words),
-    });
-    // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
-    match &rows {
-        Ok(rows) if rows.cut => {}
-        Ok(_) => leave(client).await.map_err(|error| not_answered(&error, Some(in_recovery), at))?,
-        Err(_) => client
-            .batch_execute("rollback")
-            .await
-            .map_err(|error| not_answered(&error, Some(in_recovery), at))?,
+    let failed = |error: &tokio_postgres::Error| not_answered(error, Some(in_recovery), at);
+    match read(client, query, at.budget, spent).await {
+        Ok(rows) => {
+            // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
+            if !rows.cut {
+                leave(client).await.map_err(|error| failed(&error))?;
+            }
+            Ok(rows)
+        }
+        Err(ReadFault::Value(words)) => Err(Wrong(Outcome::Blind(Reason::Misconfigured), words)),
+        Err(ReadFault::Server(error)) => {
+            let wrong = failed(&error);
+            client.batch_execute("rollback").await.map_err(|error| failed(&error))?;
+            Err(wrong)
+        }
     }
-    rows
 }
 
 /// Ends the transaction. Prepared statements outlive it, and behind a pooler even us: those that this transaction
@@ -251,7 +256,7 @@ enum ReadFault {
 }
 
 /// Streams rows and stops as soon as enough were seen.
-async fn read(client: &Client, query: &Query, budget: &Budget) -> Result<Rows, ReadFault> {
+async fn read(client: &Client, query: &Query, budget: &Budget, spent: &mut bool) -> Result<Rows, ReadFault> {
     let enough = query.min_rows.unwrap_or(0).max(ROWS);
     // Learns the types of the columns while no row is on its way: the driver asks for those that it does not know by
     // statements of its own, which would wait for ever behind rows that nobody takes.
@@ -259,17 +264,22 @@ async fn read(client: &Client, query: &Query, budget: &Budget) -> Result<Rows, R
     let foreign = described.columns().iter().any(|column| Type::from_oid(column.type_().oid()).is_none());
     drop(described);
     if foreign {
+        // The driver would use its statements again.
+        *spent = true;
         tidy(client).await.map_err(ReadFault::Server)?;
     }
     let stream = client.query_typed_raw::<i32, _>(&query.sql, Vec::new()).await.map_err(ReadFault::Server)?;
     pin_mut!(stream);
-    let mut rows = Rows { count: 0, cut: false, foreign, newest: None, value: None };
+    let mut rows = Rows { count: 0, cut: false, newest: None, value: None };
     while let Some(row) = stream.try_next().await.map_err(ReadFault::Server)? {
         rows.count += 1;
         budget.refill();
-        rows.look_at(&row, query).map_err(ReadFault::Value)?;
+        if let Err(words) = rows.look_at(&row, query) {
+            *spent = true;
+            return Err(ReadFault::Value(words));
+        }
         if rows.count >= enough {
-            rows.cut = true;
+            (rows.cut, *spent) = (true, true);
             break;
         }
     }

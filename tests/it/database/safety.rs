@@ -140,8 +140,8 @@ async fn fifty_million_rows_and_a_row_of_300_megabytes() {
     let long = |sql| {
         let mut long =
             system("x", &app, at(&dsn), &[super::query(sql), json!({"name": "after", "sql": "select 1"})]);
-        long["databases"][0]["timeout"] = json!("4s");
-        long["databases"][0]["interval"] = json!("4s");
+        long["databases"][0]["timeout"] = json!("8s");
+        long["databases"][0]["interval"] = json!("8s");
         long
     };
     let mut rows = long("select generate_series(1, 50000000)");

@@ -13,20 +13,24 @@ const INSERT: &str = "insert into orders (customer, amount) values ('dr-exporter
 async fn t02_a_standby_refuses_to_write_and_that_is_right() {
     let pair = PgPair::start().await;
     pair.east.sql("create unlogged table carts (id int); grant select on carts to app_write").await;
+    // Types that the driver has to ask for, one in a query that is refused and another in one that is not.
+    pair.east.sql("create type mood as enum ('glad'); create type hue as enum ('red')").await;
     pair.wait_until_caught_up().await;
     let dsn = pair.west.dsn("app_write");
     let app = liar("west", west_ip(), &dsn).await;
     let write = json!({"name": "write", "sql": INSERT});
     let unlogged = json!({"name": "unlogged", "sql": "select count(*) from carts"});
-    let lock = json!({"name": "lock", "sql": "select id from orders for update"});
+    let lock = json!({"name": "lock", "sql": "select id, 'glad'::mood from orders for update"});
+    let hue =
+        json!({"name": "hue", "sql": "select 'red'::hue as v", "expect": {"column": "v", "equals": "red"}});
     let exporter = start(&west(&[
-        system("mixed", &app, at(&dsn), &[write.clone(), list(), unlogged.clone(), lock]),
+        system("mixed", &app, at(&dsn), &[write.clone(), list(), unlogged.clone(), lock, hue]),
         system("only", &app, at(&dsn), &[write, unlogged]),
     ]))
     .await;
     let seen = usable(&exporter, "mixed").await;
     let success = |query| seen.get("dr_synthetic_query_success", "mixed", &[("query", query)]);
-    assert_eq!(success("list"), Some(1.0));
+    assert_eq!((success("list"), success("hue")), (Some(1.0), Some(1.0)));
     // Withheld: neither a success nor a failure.
     for query in ["write", "unlogged", "lock"] {
         assert_eq!(success(query), None, "{query}");
