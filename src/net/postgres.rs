@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
@@ -17,7 +18,7 @@ use tokio_postgres::{CancelToken, Client, Connection, SimpleQueryMessage};
 use self::attempt::{Plan, tls_settings};
 pub use self::faults::{fault_of, reason_of_pooler, reason_of_sqlstate};
 use self::stream::Connector;
-pub use self::stream::{Peer, Socket, Tls};
+pub use self::stream::{Budget, Peer, Socket, Tls};
 use super::dial::Fault;
 use super::dsn::{Dsn, DsnForm, Host, HostPort, TargetSessionAttrs};
 use super::resolve::Resolver;
@@ -116,11 +117,16 @@ pub struct Session {
     pub timings: Timings,
     /// TLS, if it is in use.
     pub tls: Option<TlsInfo>,
+    /// How long the next row may be.
+    pub budget: Budget,
     connector: Connector,
 }
 
 /// Moves the bytes of a session, only while it is awaited.
-pub struct Driver(Option<Pin<Box<Connection<Socket, Tls>>>>);
+pub struct Driver {
+    connection: Option<Pin<Box<Connection<Socket, Tls>>>>,
+    broken: Option<Fault>,
+}
 
 /// Tells the server to stop what the session is doing; sent over a connection of its own to the same address.
 #[derive(Clone)]
@@ -300,7 +306,7 @@ impl Session {
     pub async fn goodbye(self, limit: Duration) {
         let Self { client, driver, .. } = self;
         drop(client);
-        if let Driver(Some(connection)) = driver {
+        if let Some(connection) = driver.connection {
             // Whether the server heard it does not matter: the socket is closed either way.
             let _ = timeout(limit, connection).await;
         }
@@ -329,12 +335,23 @@ impl Session {
 // === impl Driver ===
 
 impl Driver {
+    fn new(connection: Connection<Socket, Tls>) -> Self {
+        Self { connection: Some(Box::pin(connection)), broken: None }
+    }
+
+    /// Why the connection ended by itself: requests that were under way only learn that it is closed.
+    pub fn broken(&self) -> Option<&Fault> {
+        self.broken.as_ref()
+    }
+
     /// Awaits the work and moves the bytes meanwhile. When the connection ends, the work's requests end with an error.
     pub async fn drive<F: Future>(&mut self, work: F) -> F::Output {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| {
-            if self.0.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
-                self.0 = None;
+            let ended = self.connection.as_mut().map(|connection| connection.as_mut().poll(cx));
+            if let Some(Poll::Ready(end)) = ended {
+                self.connection = None;
+                self.broken = end.err().map(|error| fault_of(&error, "the connection"));
             }
             work.as_mut().poll(cx)
         })

@@ -3,8 +3,8 @@
 //! Why nothing that is configured can write or linger: the statement goes through the extended protocol, which takes
 //! one statement only, so `commit; delete …` is a syntax error; the transaction's snapshot is taken before it, after
 //! which PostgreSQL refuses `set transaction read write`; the transaction always ends in `rollback`, which also
-//! undoes `set`, so that a pooler's server connection is handed back as it was; and the unnamed statement is used,
-//! so that no prepared name stays behind on it.
+//! undoes `set`, so that a pooler's server connection is handed back as it was; and prepared statements, which no
+//! rollback undoes, are taken away before it.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use futures_util::{TryStreamExt, pin_mut};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::Kind;
@@ -19,11 +20,17 @@ use super::database::text::{Text, as_moment};
 use super::expect::{is_recent, same};
 use crate::config::{ExpectColumn, Newest, Query};
 use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, Shape, Unrenewed};
-use crate::net::postgres::fault_of;
+use crate::net::dial::Fault;
+use crate::net::postgres::{Budget, fault_of};
 use crate::report::length;
 
 /// How many rows are looked at, unless more are demanded.
 const ROWS: u64 = 10_000;
+/// A vacuum on the primary sends what cancels a query in several pieces: the second try waits for the last.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Prepared statements that this transaction brought: by `prepare`, or by the driver under its own names.
+const LEFT_BEHIND: &str = "select pg_catalog.quote_ident(name) from pg_catalog.pg_prepared_statements \
+     where prepare_time >= pg_catalog.transaction_timestamp() and (from_sql or name ~ '^s[0-9]+$')";
 
 /// What the documentation says.
 pub static KIND: Kind = Kind {
@@ -119,6 +126,8 @@ pub struct Circumstances<'a> {
     pub now: Timestamp,
     /// How long the statement may take.
     pub left: Duration,
+    /// How long a row may be.
+    pub budget: &'a Budget,
 }
 
 /// What became of one query.
@@ -130,8 +139,18 @@ pub struct Asked {
     pub detail: String,
     /// What was learnt.
     pub facts: Vec<Fact>,
-    /// Rows are still to come that nobody wants: the connection is to be closed.
+    /// Not to be used again: rows are still to come that nobody wants, or the driver's own statements are gone.
     pub spent: bool,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The connection ended under the question.
+    pub fn broken(fault: &Fault) -> Self {
+        let outcome = if fault.ours { Outcome::Blind(fault.reason) } else { Outcome::Fail(fault.reason) };
+        Asked { outcome, detail: fault.message.clone(), facts: Vec::new(), spent: true }
+    }
 }
 
 struct Rows {
@@ -147,21 +166,25 @@ struct Wrong(Outcome, String);
 /// Asks one query; once more if recovery cancels it, as it may on any healthy standby.
 pub async fn ask(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked {
     let first = ask_once(client, query, at).await;
-    if first.outcome == Outcome::Fail(Reason::Conflict) { ask_once(client, query, at).await } else { first }
+    if first.outcome != Outcome::Fail(Reason::Conflict) {
+        return first;
+    }
+    tokio::time::sleep(RETRY_AFTER).await;
+    ask_once(client, query, at).await
 }
 
 async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Asked {
     let label = [("db", at.db), ("query", query.name.as_str())];
     let begun = tokio::time::Instant::now();
-    let rows = match in_transaction(client, query, at).await {
+    let mut spent = false;
+    let rows = match in_transaction(client, query, at, &mut spent).await {
         Ok(answered) => answered,
-        Err(Wrong(outcome, detail)) => return Asked { outcome, detail, facts: Vec::new(), spent: false },
+        Err(Wrong(outcome, detail)) => return Asked { outcome, detail, facts: Vec::new(), spent },
     };
     let took = begun.elapsed();
     let mut facts =
         vec![Fact::span(&DURATION, &label, took), Fact::new(&ROW_COUNT, &label, rows.count as f64)];
     facts.extend(rows.newest.map(|newest| Fact::time(&NEWEST, &label, newest)));
-    let spent = rows.cut;
     match judge(query, &rows, at.now) {
         Ok(()) => {
             facts.push(Fact::flag(&SUCCESS, &label, true));
@@ -172,7 +195,12 @@ async fn ask_once(client: &Client, query: &Query, at: Circumstances<'_>) -> Aske
     }
 }
 
-async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -> Result<Rows, Wrong> {
+async fn in_transaction(
+    client: &Client,
+    query: &Query,
+    at: Circumstances<'_>,
+    spent: &mut bool,
+) -> Result<Rows, Wrong> {
     let limit = at.left.as_millis().max(1);
     // One round trip; the last statement takes the snapshot.
     let begin = format!(
@@ -186,18 +214,40 @@ async fn in_transaction(client: &Client, query: &Query, at: Circumstances<'_>) -
         tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
         _ => false,
     });
-    let rows = read(client, query).await.map_err(|fault| match fault {
-        ReadFault::Server(error) => not_answered(&error, Some(in_recovery), at),
-        ReadFault::Value(words) => Wrong(Outcome::Blind(Reason::Misconfigured), words),
-    });
-    // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
-    if !matches!(&rows, Ok(rows) if rows.cut) {
-        client
-            .batch_execute("rollback")
-            .await
-            .map_err(|error| not_answered(&error, Some(in_recovery), at))?;
+    let failed = |error: &tokio_postgres::Error| not_answered(error, Some(in_recovery), at);
+    match read(client, query, at.budget, spent).await {
+        Ok(rows) => {
+            // Behind rows that nobody wants there is no talking to the server: the connection is closed instead.
+            if !rows.cut {
+                leave(client).await.map_err(|error| failed(&error))?;
+            }
+            Ok(rows)
+        }
+        Err(ReadFault::Value(words)) => Err(Wrong(Outcome::Blind(Reason::Misconfigured), words)),
+        Err(ReadFault::Server(error)) => {
+            let wrong = failed(&error);
+            client.batch_execute("rollback").await.map_err(|error| failed(&error))?;
+            Err(wrong)
+        }
     }
-    rows
+}
+
+/// Ends the transaction. Prepared statements outlive it, and behind a pooler even us: those that this transaction
+/// brought are taken away first. A pooler that keeps track of them itself names them in another way.
+async fn leave(client: &Client) -> Result<(), tokio_postgres::Error> {
+    // A server that cannot say what is prepared is PostgreSQL by its protocol only; the rollback answers then.
+    let _ = tidy(client).await;
+    client.batch_execute("rollback").await
+}
+
+async fn tidy(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let ours = client.simple_query(LEFT_BEHIND).await?;
+    let names = ours.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let commands: Vec<_> = names.map(|name| format!("deallocate {name}")).collect();
+    if commands.is_empty() { Ok(()) } else { client.batch_execute(&commands.join("; ")).await }
 }
 
 enum ReadFault {
@@ -206,16 +256,30 @@ enum ReadFault {
 }
 
 /// Streams rows and stops as soon as enough were seen.
-async fn read(client: &Client, query: &Query) -> Result<Rows, ReadFault> {
+async fn read(client: &Client, query: &Query, budget: &Budget, spent: &mut bool) -> Result<Rows, ReadFault> {
     let enough = query.min_rows.unwrap_or(0).max(ROWS);
+    // Learns the types of the columns while no row is on its way: the driver asks for those that it does not know by
+    // statements of its own, which would wait for ever behind rows that nobody takes.
+    let described = client.prepare(&query.sql).await.map_err(ReadFault::Server)?;
+    let foreign = described.columns().iter().any(|column| Type::from_oid(column.type_().oid()).is_none());
+    drop(described);
+    if foreign {
+        // The driver would use its statements again.
+        *spent = true;
+        tidy(client).await.map_err(ReadFault::Server)?;
+    }
     let stream = client.query_typed_raw::<i32, _>(&query.sql, Vec::new()).await.map_err(ReadFault::Server)?;
     pin_mut!(stream);
     let mut rows = Rows { count: 0, cut: false, newest: None, value: None };
     while let Some(row) = stream.try_next().await.map_err(ReadFault::Server)? {
         rows.count += 1;
-        rows.look_at(&row, query).map_err(ReadFault::Value)?;
+        budget.refill();
+        if let Err(words) = rows.look_at(&row, query) {
+            *spent = true;
+            return Err(ReadFault::Value(words));
+        }
         if rows.count >= enough {
-            rows.cut = true;
+            (rows.cut, *spent) = (true, true);
             break;
         }
     }
@@ -318,6 +382,10 @@ fn not_answered(error: &tokio_postgres::Error, in_recovery: Option<bool>, at: Ci
     // What is not SQL, or more than one statement, is the fault of who configured it.
     if code == Some(&SqlState::SYNTAX_ERROR) {
         let words = "the server finds a syntax error in the query (or more than one statement)".to_owned();
+        return Wrong(Outcome::Blind(Reason::Misconfigured), words);
+    }
+    if code == Some(&SqlState::DUPLICATE_PSTATEMENT) {
+        let words = "a pooler handed out a connection with somebody's prepared statements on it".to_owned();
         return Wrong(Outcome::Blind(Reason::Misconfigured), words);
     }
     let fault = fault_of(error, &format!("the query {}", at.query));

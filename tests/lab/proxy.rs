@@ -50,7 +50,12 @@ pub struct SynBlackhole {
 impl Proxy {
     /// Listens on a free port of `ip` and forwards to `upstream`, which is dialled once per connection.
     pub async fn start(ip: IpAddr, upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
+        Self::start_at(SocketAddr::new(ip, 0), upstream).await
+    }
+
+    /// The same on a given port: one name, one port, another address.
+    pub async fn start_at(address: SocketAddr, upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let (control, commands) = mpsc::channel(1);
         let task = Task::spawn(manage(listener, address, upstream, commands));

@@ -91,6 +91,7 @@ impl Plan<'_> {
             Err(_) => return Err(fail(late("opening the connection"), Phase::Tcp, None)),
         };
         let tcp = begun.elapsed();
+        let budget = socket.budget.clone();
         let begun = Instant::now();
         let config = self.config(encryption);
         let raw = config.connect_raw(socket, connector.clone());
@@ -102,7 +103,7 @@ impl Plan<'_> {
                 let login = begun.elapsed().saturating_sub(tls_took);
                 let timings = Timings { dns: Duration::ZERO, tcp, tls: tls_took, login };
                 let tls = took.map(|_| TlsInfo { version, certificate });
-                let driver = Driver(Some(Box::pin(connection)));
+                let driver = Driver::new(connection);
                 Ok(Session {
                     client,
                     driver,
@@ -110,6 +111,7 @@ impl Plan<'_> {
                     peer: peer.clone(),
                     timings,
                     tls,
+                    budget,
                     connector,
                 })
             }

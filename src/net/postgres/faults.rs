@@ -5,6 +5,7 @@ use std::io;
 
 use tokio_postgres::error::DbError;
 
+use super::stream::BudgetSpent;
 use crate::model::Reason;
 use crate::net::dial::Fault;
 
@@ -33,6 +34,10 @@ pub fn fault_of(error: &tokio_postgres::Error, doing: &str) -> Fault {
     }
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     if let Some(io) = io {
+        if io.get_ref().is_some_and(|inner| inner.is::<BudgetSpent>()) {
+            // Not reading on is our own decision and says nothing of the database.
+            return Fault::ours(Reason::Limit, format!("{doing}: {BudgetSpent}, which is not read"));
+        }
         return Fault::of_io(io, doing);
     }
     if error.is_closed() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,13 +28,31 @@ pub enum Peer {
     Unix(PathBuf),
 }
 
-/// The plain stream.
-pub enum Socket {
+/// The plain stream, with a bound on what a peer may make us keep in memory.
+pub struct Socket {
+    stream: Stream,
+    pub(super) budget: Budget,
+}
+
+enum Stream {
     /// Over the network.
     Tcp(TcpStream),
     /// Inside the host.
     Unix(UnixStream),
 }
+
+/// How much may still be read before somebody takes a whole message: the driver keeps a message until it is whole, so
+/// that without this one long value would fill our memory.
+#[derive(Clone, Debug, Default)]
+pub struct Budget(Arc<AtomicUsize>);
+
+/// The error of a socket whose budget is used up.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("more than {} MiB without an end of the row", ROW_BYTES >> 20)]
+pub(super) struct BudgetSpent;
+
+/// The longest row that is read, with what comes before it.
+pub(super) const ROW_BYTES: usize = 16 << 20;
 
 /// Makes TLS on a socket and notes how that went, since the driver hides it.
 #[derive(Clone)]
@@ -63,8 +82,8 @@ pub struct Tls {
 
 impl Peer {
     pub(super) async fn dial(&self) -> Result<Socket, Fault> {
-        match self {
-            Self::Tcp(address) => dial::tcp(*address).await.map(Socket::Tcp),
+        let stream = match self {
+            Self::Tcp(address) => dial::tcp(*address).await.map(Stream::Tcp),
             Self::Unix(path) => {
                 let connected = match path.to_str().and_then(|path| path.strip_prefix('@')) {
                     // tokio takes a leading NUL for Linux' abstract namespace.
@@ -73,9 +92,10 @@ impl Peer {
                 };
                 let failed =
                     |error: io::Error| Fault::of_io(&error, &format!("connect to {}", path.display()));
-                connected.map(Socket::Unix).map_err(failed)
+                connected.map(Stream::Unix).map_err(failed)
             }
-        }
+        };
+        Ok(Socket { stream: stream?, budget: Budget::default() })
     }
 
     /// The address, unless it is a Unix socket.
@@ -157,34 +177,58 @@ fn end_point_hash(algorithm: &[u8]) -> Option<&'static dyn rustls::crypto::hash:
     }
 }
 
+// === impl Budget ===
+
+impl Budget {
+    /// A row was taken: the next one may be as long again.
+    pub fn refill(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > ROW_BYTES
+    }
+}
+
 // === impl AsyncRead, AsyncWrite ===
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        let Self { stream, budget } = self.get_mut();
+        if budget.is_spent() {
+            return Poll::Ready(Err(io::Error::other(BudgetSpent)));
         }
+        let before = buf.filled().len();
+        let read = match stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        budget.spend(buf.filled().len() - before);
+        read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -23,7 +23,8 @@ use crate::secret::{Secret, SecretSource};
 /// What the server says of itself right after the login; what it refuses to say is simply not known.
 #[derive(Default)]
 struct Greeting {
-    server: Option<IpAddr>,
+    /// `None` if it did not say, `Some(None)` if it has no address: over a Unix socket.
+    server: Option<Option<IpAddr>>,
     sessions: Option<f64>,
     clock: Option<f64>,
 }
@@ -56,11 +57,16 @@ impl Database {
         let waiting = "another attempt of ours holds the one place at this endpoint";
         attempt.answer(QUERIES, Answer::blind(Reason::Limit, waiting));
         let Some(_place) = self.tools.slots.acquire(&endpoint_of(&dsn)).await else { return };
-        attempt.retract(QUERIES);
+        // With hardly any time left because of our own queue, silence says nothing of the database.
+        let late = attempt.left() < self.spec.schedule.timeout / 2;
+        if !late {
+            attempt.retract(QUERIES);
+        }
 
         let mut session = match self.log_in(&dsn, attempt).await {
             Ok(session) => session,
             Err(Fault { reason, ours, message }) => {
+                let ours = ours || (late && reason == Reason::Timeout);
                 return attempt.answer(QUERIES, Answer::not_passed(ours, reason, message).with(facts));
             }
         };
@@ -73,7 +79,10 @@ impl Database {
         let label = [("db", self.db())];
         facts.extend(greeting.sessions.map(|count| Fact::new(&APP_SESSIONS, &label, count)));
         facts.extend(greeting.clock.map(|ahead| Fact::new(&CLOCK_OFFSET, &label, ahead)));
-        let answer = self.ask_queries(session, &dsn, attempt, took).await;
+        let mut answer = self.ask_queries(session, &dsn, attempt, took).await;
+        if late && answer.outcome == Outcome::Fail(Reason::Timeout) {
+            answer.outcome = Outcome::Blind(Reason::Limit);
+        }
         attempt.answer(QUERIES, answer.with(facts));
     }
 
@@ -197,7 +206,12 @@ impl Database {
         let named: Vec<_> =
             dialled.iter().map(|(host, addresses)| (name_of(host), addresses.clone())).collect();
         let by_addresses = Found::by_addresses(&self.tools.regions, &named);
-        let by_server = greeting.server.and_then(|server| Found::by_server(&self.tools.regions, server));
+        // A pooler lets in although its server is gone: what the server once said of itself still stands.
+        if greeting.server.is_none() && !self.known().behind.is_empty() {
+            return;
+        }
+        let by_server =
+            greeting.server.flatten().and_then(|server| Found::by_server(&self.tools.regions, server));
         let found = match (by_server, &by_addresses.region) {
             (Some(by_server), RegionAnswer::Known(_) | RegionAnswer::Unknown) => by_server,
             (Some(_), RegionAnswer::Ambiguous(_)) | (None, _) => by_addresses,
@@ -264,16 +278,22 @@ impl Database {
                     }
                 },
             };
+            let Session { client, driver, budget, .. } = &mut current;
+            budget.refill();
             let circumstances = Circumstances {
                 db: self.db(),
                 query: &query.name,
                 role: self.spec.role,
                 now: attempt.now,
                 left: attempt.left(),
+                budget,
             };
-            let Session { client, driver, .. } = &mut current;
-            let Asked { outcome, detail, facts: learnt, spent } =
-                driver.drive(ask(client, query, circumstances)).await;
+            let mut asked = driver.drive(ask(client, query, circumstances)).await;
+            // The question itself only learnt that the connection is closed.
+            if let (Outcome::Fail(Reason::Other), Some(fault)) = (asked.outcome, driver.broken()) {
+                asked = Asked { facts: asked.facts, ..Asked::broken(fault) };
+            }
+            let Asked { outcome, detail, facts: learnt, spent } = asked;
             facts.extend(learnt);
             let detail = format!("{}: {detail}", query.name);
             match outcome {
@@ -324,9 +344,9 @@ async fn greet(session: &mut Session) -> Greeting {
     let (place, around) = (ask(WHERE).await, ask(AROUND).await);
     let number = |column: usize| around.as_ref()?.get(column)?.parse::<f64>().ok();
     // As text the address carries its prefix length: 10.1.0.5/32.
-    let server = place.as_ref().and_then(|row| row.get(0)?.split('/').next()?.parse::<IpAddr>().ok());
+    let server = |text: &str| text.split('/').next()?.parse::<IpAddr>().ok();
     Greeting {
-        server: server.map(|server| server.to_canonical()),
+        server: place.map(|row| row.get(0).and_then(server).map(|server| server.to_canonical())),
         sessions: number(0),
         clock: number(1).map(|clock| clock - seconds(crate::clock::now())),
     }
