@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -38,11 +39,12 @@ fn fate(system: usize) -> Fate {
 async fn a_thousand_systems_hold_their_schedule() {
     let node = Pg::single(west_ip()).await;
     let app = App::start("west", west_ip(), &node.dsn("app_write")).await;
-    let hole = SynBlackhole::start(west_ip());
+    // On every address: each system has an endpoint of its own.
+    let everywhere = IpAddr::from([0, 0, 0, 0]);
+    let hole = SynBlackhole::start(everywhere);
     // Frozen, in the sense of the protocol: its queue is long enough for everybody.
-    let ip = west_ip();
-    let silent = TcpListener::bind((ip, 0)).await.expect("a free port");
-    let silent_at = silent.local_addr().expect("an address");
+    let silent = TcpListener::bind((everywhere, 0)).await.expect("a free port");
+    let silent_port = silent.local_addr().expect("an address").port();
     let _holder = crate::lab::http::Task::spawn(async move {
         let mut held = Vec::new();
         while let Ok((stream, _)) = silent.accept().await {
@@ -53,7 +55,7 @@ async fn a_thousand_systems_hold_their_schedule() {
             }
         }
     });
-    let refused = std::net::SocketAddr::new(ip, free_port(ip));
+    let refused = free_port(everywhere);
 
     let mut config = format!(
         "site: {{name: dr-west, region: us-west-2, role: standby}}\nkubernetes: {{mode: disabled}}\n\
@@ -61,11 +63,13 @@ async fn a_thousand_systems_hold_their_schedule() {
         INTERVAL.as_secs()
     );
     for n in 0..SYSTEMS {
+        let [high, low] = [n / 250, n % 250 + 1].map(|part| u8::try_from(part).expect("at most 250"));
+        let at = |port: u16| SocketAddr::from(([127, 20, 251 + high, low], port));
         let (database, web) = match fate(n) {
             Fate::Alive => (node.address(), app.address()),
-            Fate::Refused => (refused, refused),
-            Fate::Hole => (hole.address(), hole.address()),
-            Fate::Silent => (silent_at, silent_at),
+            Fate::Refused => (at(refused), at(refused)),
+            Fate::Hole => (at(hole.address().port()), at(hole.address().port())),
+            Fate::Silent => (at(silent_port), at(silent_port)),
         };
         let dsn = format!("postgresql://app:{}@{database}/orders", Pg::password("app"));
         writeln!(
@@ -123,7 +127,8 @@ async fn a_thousand_systems_hold_their_schedule() {
         let place = fates.iter().position(|f| *f == fate(n)).expect("one of four");
         let failure = [("system", system.as_str()), ("check", "synthetic_query"), ("reason", reasons[place])];
         let failed = metrics.iter().any(|s| s.is("dr_check_failures_total", &failure) && s.value >= 1.0);
-        assert_eq!(failed, !alive, "{system} {:?}", fate(n));
+        let all = || metrics.iter().filter(|s| s.is("dr_check_failures_total", &labels)).collect::<Vec<_>>();
+        assert_eq!(failed, !alive, "{system} {:?}: {:?}", fate(n), all());
     }
     let cpu = metrics.iter().find(|s| s.name == "process_cpu_seconds_total").map(|s| s.value);
     let files = metrics.iter().find(|s| s.name == "process_open_fds").map(|s| s.value);

@@ -295,16 +295,17 @@ async fn prometheus_remembers_what_was_before_a_restart() {
     let prometheus = Prometheus::start(
         PromVersion::New,
         SECOND,
-        &[Scrape::new("api", &[one.address(), two.address()]), Scrape::new("other", &[])],
+        &[Scrape::new("api", &[one.address(), two.address()])],
         &[],
     )
     .await;
+    // It takes up new targets every five seconds.
+    prometheus.wait_up("api", 10 * SECOND).await;
     let url = format!("http://{}", prometheus.address());
     let source = format!("source: {{prometheus: {{url: \"{url}\", matchers: {{job: api}}, scrape_interval: 1s}}}}");
     let config = watched(&[&one, &two]).traffic("4s", &source);
     let exporter = config.start().await;
     wait(&exporter, ZERO, 1.0).await;
-    one.drive("/no/such", 1).await;
     one.pretend("/api/v1/orders", 2);
     wait(&exporter, ZERO, 0.0).await;
     wait(&exporter, "dr_traffic_business_requests_total", 2.0).await;
