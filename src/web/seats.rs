@@ -28,11 +28,8 @@ impl Seats {
     /// A place for a new client, and the number by which it is given back.
     pub fn take(&mut self) -> (u64, Arc<Seat>) {
         let number = self.turn.fetch_add(1, Ordering::Relaxed);
-        let seat = Arc::new(Seat {
-            turn: self.turn.clone(),
-            heard: AtomicU64::new(number),
-            leave: Notify::new(),
-        });
+        let seat =
+            Arc::new(Seat { turn: self.turn.clone(), heard: AtomicU64::new(number), leave: Notify::new() });
         self.taken.insert(number, seat.clone());
         (number, seat)
     }

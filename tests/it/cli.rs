@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::lab::{App, Claim, Config, Exporter, Fault, Site, SynBlackhole, free_port, lab_ip, scratch_dir, west_ip};
+use crate::lab::{
+    App, Claim, Config, Exporter, Fault, Site, SynBlackhole, free_port, lab_ip, scratch_dir, west_ip,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const BAD: &str = "site: {name: dr-west, region: us-west-2, role: standy}\n\
@@ -195,7 +197,10 @@ async fn logs_are_lines_of_logfmt_or_json() {
         assert!(object["level"].is_string() && object["timestamp"].is_string(), "{line}");
         messages.push(object["message"].as_str().unwrap_or_default().to_owned());
     }
-    assert!(messages.iter().any(|m| m == "listening") && messages.iter().any(|m| m == "run ended"), "{lines}");
+    assert!(
+        messages.iter().any(|m| m == "listening") && messages.iter().any(|m| m == "run ended"),
+        "{lines}"
+    );
     let lines = logfmt.log();
     let ended = lines.lines().find(|line| line.contains("run ended")).expect("a line of a run");
     for pair in ["system=orders", "check=surface", "target=health"] {
@@ -211,7 +216,9 @@ async fn diagnose_asks_once_and_its_exit_code_is_the_verdict() {
     let path = config.to_str().expect("a path").to_owned();
     let diagnose = async |more: &'static [&'static str]| {
         let path = path.clone();
-        tokio::task::spawn_blocking(move || run(&[&["diagnose", &path], more].concat())).await.expect("it ends")
+        tokio::task::spawn_blocking(move || run(&[&["diagnose", &path], more].concat()))
+            .await
+            .expect("it ends")
     };
     let (code, out, said) = diagnose(&[]).await;
     assert_eq!(code, 0, "{out}{said}");
@@ -229,7 +236,8 @@ async fn diagnose_asks_once_and_its_exit_code_is_the_verdict() {
     assert_eq!((code, &report["systems"][0]["verdict"]), (4, &"unusable".into()), "{report}");
 
     // Only claims, no proof: unknown.
-    let config = file(&Config::default().surface("health", &site.app.url("/health"), "decisive: true").yaml());
+    let config =
+        file(&Config::default().surface("health", &site.app.url("/health"), "decisive: true").yaml());
     let (code, out, _) = run_blocking(config).await;
     assert_eq!(code, 3, "{out}");
 }
@@ -245,7 +253,8 @@ async fn it_listens_wherever_it_is_told_to() {
     let addresses = [first, second].map(|ip| SocketAddr::new(ip, free_port(ip)));
     let config = Config::default().surface("health", "http://127.0.0.1:1/", "decisive: true").yaml();
     let [a, b] = addresses.map(|address| address.to_string());
-    let flags = ["--web.listen-address", &a, "--web.listen-address", &b, "--web.telemetry-path", "/dr/metrics"];
+    let flags =
+        ["--web.listen-address", &a, "--web.listen-address", &b, "--web.telemetry-path", "/dr/metrics"];
     let exporter = Exporter::start_with(&config, &flags).await;
     for address in [exporter.address(), addresses[0], addresses[1]] {
         let answer = crate::lab::http::client().get(format!("http://{address}/dr/metrics")).send().await;
@@ -259,7 +268,8 @@ async fn it_listens_wherever_it_is_told_to() {
 #[test]
 fn without_a_file_it_says_which_one_it_looked_for() {
     let dir = scratch_dir("empty");
-    let out = Command::new(env!("CARGO_BIN_EXE_dr-exporter")).current_dir(dir).output().expect("run dr-exporter");
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_dr-exporter")).current_dir(dir).output().expect("run dr-exporter");
     assert_eq!(out.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&out.stderr).contains("dr-exporter.yaml"));
 }

@@ -53,7 +53,8 @@ impl Demo {
     }
 
     async fn metrics(&self) -> Result<Vec<Sample>, String> {
-        let answer = client().get(format!("{}/metrics", self.base)).send().await.map_err(|e| e.to_string())?;
+        let answer =
+            client().get(format!("{}/metrics", self.base)).send().await.map_err(|e| e.to_string())?;
         Ok(parse_samples(&answer.text().await.map_err(|e| e.to_string())?))
     }
 

@@ -1,8 +1,8 @@
 //! Integration tests: the real binary against real components.
-#[path = "../lab/lab.rs"]
-mod lab;
 mod cli;
 mod demo;
+#[path = "../lab/lab.rs"]
+mod lab;
 mod lab_selftest;
 mod requests;
 mod scale;

@@ -51,7 +51,8 @@ async fn a_rotated_token_is_used_without_a_restart() {
     assert_eq!(exporter.sample("dr_synthetic_request_success", &[]).await, Some(0.0));
     assert_eq!(exporter.sample("dr_exporter_check_gaps", &[("reason", "not_found")]).await, Some(1.0));
     exporter.verdict("unknown").await;
-    let everywhere = [exporter.log(), exporter.report().await.to_string(), exporter.metrics_text().await].concat();
+    let everywhere =
+        [exporter.log(), exporter.report().await.to_string(), exporter.metrics_text().await].concat();
     assert!(!everywhere.contains("Bearer"), "{everywhere}");
 }
 
@@ -129,7 +130,10 @@ async fn a_hanging_call_ends_at_its_deadline() {
     site.app.behave(|b| drop(b.faults.insert("/api/v1/orders".to_owned(), Fault::Hang)));
     exporter.fails("synthetic_request", "list_orders", "timeout").await;
     exporter.pages().await;
-    assert_eq!(exporter.sample("dr_synthetic_request_success", &[("request", "list_users")]).await, Some(1.0));
+    assert_eq!(
+        exporter.sample("dr_synthetic_request_success", &[("request", "list_users")]).await,
+        Some(1.0)
+    );
     site.app.behave(|b| b.faults.clear());
     exporter.is_fine().await;
 }

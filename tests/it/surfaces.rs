@@ -9,8 +9,8 @@ use hyper::StatusCode;
 
 use crate::lab::http::{Task, respond, serve, whole};
 use crate::lab::{
-    App, Business, Claim, Config, Exporter, Fault, Proxy, ProxyMode, Site, SynBlackhole, eventually, free_port,
-    west_ip,
+    App, Business, Claim, Config, Exporter, Fault, Proxy, ProxyMode, Site, SynBlackhole, eventually,
+    free_port, west_ip,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +50,11 @@ async fn l06_a_catch_all_answers_for_the_application() {
     let site = Site::start().await;
     let exporter = Config::default()
         .surface("health", &site.app.url("/health"), "decisive: true")
-        .request("list_orders", &site.app.url("/api/v1/orders?limit=1"), "expect: {json_exists: [/orders/0/id]}")
+        .request(
+            "list_orders",
+            &site.app.url("/api/v1/orders?limit=1"),
+            "expect: {json_exists: [/orders/0/id]}",
+        )
         .start()
         .await;
     exporter.is_fine().await;
@@ -184,7 +188,8 @@ async fn bad_answers_end_in_their_reason_and_delay_nobody() {
         // Nobody asks for the body, so nobody reads it.
         ("endless_unread", app.url("/endless"), "expect: {status: [200]}", None),
     ];
-    let config = table.iter().fold(Config::default(), |config, (name, url, more, _)| config.surface(name, url, more));
+    let config =
+        table.iter().fold(Config::default(), |config, (name, url, more, _)| config.surface(name, url, more));
     let exporter = config.start().await;
     for (name, _, _, reason) in &table {
         match reason {
@@ -212,7 +217,8 @@ async fn bad_answers_end_in_their_reason_and_delay_nobody() {
 
 #[tokio::test]
 async fn one_bad_instance_is_enough() {
-    let (one, two) = tokio::join!(App::start("west", west_ip(), NOWHERE), App::start("west", west_ip(), NOWHERE));
+    let (one, two) =
+        tokio::join!(App::start("west", west_ip(), NOWHERE), App::start("west", west_ip(), NOWHERE));
     for app in [&one, &two] {
         app.behave(|b| b.health = Claim::StaticOk);
     }

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::lab::{
-    App, Claim, Config, Counting, Exporter, FixedServer, MetricsFormat, PromVersion, Prometheus, Scrape, Site,
-    eventually, west_ip,
+    App, Claim, Config, Counting, Exporter, FixedServer, MetricsFormat, PromVersion, Prometheus, Scrape,
+    Site, eventually, west_ip,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -252,7 +252,8 @@ async fn a_hundred_thousand_lines_are_read_in_time() {
         writeln!(text, "http_requests_total{{handler=\"/health\"}} {probes}").expect("a string");
         text += "# TYPE other_seconds gauge\n";
         for n in 0..100_000 {
-            writeln!(text, "other_seconds{{part=\"p{n}\",state=\"a \\\"quoted\\\" one\"}} {n}.5").expect("a string");
+            writeln!(text, "other_seconds{{part=\"p{n}\",state=\"a \\\"quoted\\\" one\"}} {n}.5")
+                .expect("a string");
         }
         server.page("/metrics", "text/plain; version=0.0.4", text);
     };
@@ -302,7 +303,8 @@ async fn prometheus_remembers_what_was_before_a_restart() {
     // It takes up new targets every five seconds.
     prometheus.wait_up("api", 10 * SECOND).await;
     let url = format!("http://{}", prometheus.address());
-    let source = format!("source: {{prometheus: {{url: \"{url}\", matchers: {{job: api}}, scrape_interval: 1s}}}}");
+    let source =
+        format!("source: {{prometheus: {{url: \"{url}\", matchers: {{job: api}}, scrape_interval: 1s}}}}");
     let config = watched(&[&one, &two]).traffic("4s", &source);
     let exporter = config.start().await;
     wait(&exporter, ZERO, 1.0).await;

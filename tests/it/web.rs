@@ -173,11 +173,17 @@ async fn prometheus_old_and_new_scrape_exactly_what_the_contract_says() {
         let forbidden = ["region", "cluster", "zone", "env", "service", "namespace", "pod", "type"];
         for (labels, value) in &all {
             assert!(value.is_finite(), "{labels:?}");
-            let own: Vec<String> =
-                labels.keys().filter(|k| !["__name__", "instance", "job"].contains(&k.as_str())).cloned().collect();
+            let own: Vec<String> = labels
+                .keys()
+                .filter(|k| !["__name__", "instance", "job"].contains(&k.as_str()))
+                .cloned()
+                .collect();
             // A label of ours that collides with the target's comes back as `exported_…`.
             for label in &own {
-                assert!(!forbidden.contains(&label.as_str()) && !label.starts_with("exported_"), "{labels:?}");
+                assert!(
+                    !forbidden.contains(&label.as_str()) && !label.starts_with("exported_"),
+                    "{labels:?}"
+                );
             }
             seen.entry(labels["__name__"].clone()).or_default().insert(own);
         }
@@ -317,7 +323,12 @@ async fn no_credential_ever_comes_out() {
     let file = dir.join("dr.yaml");
     std::fs::write(&file, &config).expect("write the configuration");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
-    command.arg("--config.file").arg(&file).args(["--web.listen-address", "127.0.0.1:0", "--log.level", "trace"]);
+    command.arg("--config.file").arg(&file).args([
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--log.level",
+        "trace",
+    ]);
     command.env("DR_CANARY", "canary-env");
     let exporter = Exporter::start_command(command, &dir).await;
     exporter.fails("synthetic_query", "inline", "auth").await;
@@ -335,7 +346,8 @@ async fn no_credential_ever_comes_out() {
     let said = String::from_utf8_lossy(&refused.stderr).replace("canary-window-less", "");
     everything.push(("errors", said));
     let diagnosed = Exporter::run(&["diagnose", file.to_str().expect("a path"), "--log.level", "trace"]);
-    everything.push(("diagnose", String::from_utf8_lossy(&diagnosed.stderr).replace("canary-window-less", "")));
+    everything
+        .push(("diagnose", String::from_utf8_lossy(&diagnosed.stderr).replace("canary-window-less", "")));
     for (place, text) in &everything {
         let found = text.lines().find(|line| {
             let line = line.replace("canaries", "").replace("canary-exporter", "");
@@ -344,7 +356,10 @@ async fn no_credential_ever_comes_out() {
         assert!(found.is_none(), "{place} tells: {found:?}");
     }
     let config = &everything.iter().find(|(place, _)| *place == "/config").expect("the configuration").1;
-    assert!(config.contains("[masked]") && config.contains("select 1") && config.contains("DR_CANARY"), "{config}");
+    assert!(
+        config.contains("[masked]") && config.contains("select 1") && config.contains("DR_CANARY"),
+        "{config}"
+    );
 }
 
 #[tokio::test]
@@ -377,7 +392,11 @@ async fn methods_paths_and_health() {
     assert_eq!(exporter.get("/metrics?name=x").await.status, 200);
     // Answers to what is not HTTP as we speak it.
     let address = exporter.address();
-    for nonsense in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ] {
         let answer = raw(address, nonsense);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
@@ -388,7 +407,8 @@ async fn methods_paths_and_health() {
 async fn a_flood_of_headers_is_refused() {
     let exporter = Config::default().surface("health", "http://127.0.0.1:1/", "decisive: true").start().await;
     let address = exporter.address();
-    let large = [&b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Large: "[..], &vec![b'x'; 1 << 20], b"\r\n\r\n"].concat();
+    let large =
+        [&b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Large: "[..], &vec![b'x'; 1 << 20], b"\r\n\r\n"].concat();
     let many = (0..1_000).fold(String::from("GET /metrics HTTP/1.1\r\nHost: x\r\n"), |text, n| {
         text + &format!("X-{n}: y\r\n")
     }) + "\r\n";

@@ -45,6 +45,6 @@ pub use pgbouncer::{PgBouncer, PoolMode};
 pub use prometheus::{PromVersion, Prometheus, Scrape, promtool, promtool_check_metrics};
 pub use proxy::{Proxy, ProxyMode, SynBlackhole};
 pub use run::{east_ip, eventually, free_port, lab_ip, scratch_dir, west_ip};
-pub use site::{Config, ORDERS, Site};
 pub use samples::{Sample, parse_samples};
+pub use site::{Config, ORDERS, Site};
 pub use tls::Validity;
