@@ -1,6 +1,6 @@
 //! The demo as a process of its own: what "done when" says of its metrics.
 // The product's bans (clocks, spawn) keep the exporter honest; tests stand outside of it.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -59,7 +59,7 @@ impl Demo {
     }
 
     /// Waits until every line is there: a name, labels, a value.
-    async fn shows(&self, what: &str, lines: &[(&str, &[(&str, &str)], f64)], limit: Duration) {
+    async fn shows(&self, what: &str, lines: &[Line], limit: Duration) {
         eventually(what, limit, async || {
             let metrics = self.metrics().await?;
             for (name, labels, value) in lines {
@@ -111,7 +111,10 @@ impl Drop for Demo {
     }
 }
 
-const INCIDENT: [(&str, &[(&str, &str)], f64); 6] = [
+/// A name, some labels, a value.
+type Line = (&'static str, &'static [(&'static str, &'static str)], f64);
+
+const INCIDENT: [Line; 6] = [
     ("dr_synthetic_query_success", &[], 0.0),
     ("dr_db_endpoint_region", &[("db_region", "us-east-1"), ("expected_region", "us-west-2")], 1.0),
     ("dr_traffic_zero_business_requests", &[], 1.0),
@@ -119,7 +122,7 @@ const INCIDENT: [(&str, &[(&str, &str)], f64); 6] = [
     ("dr_verdict", &[("verdict", "unusable")], 1.0),
     ("dr_surface_healthy", &[], 1.0),
 ];
-const REPAIRED: [(&str, &[(&str, &str)], f64); 6] = [
+const REPAIRED: [Line; 6] = [
     ("dr_synthetic_query_success", &[], 1.0),
     ("dr_db_endpoint_region", &[("db_region", "us-west-2"), ("expected_region", "us-west-2")], 1.0),
     ("dr_traffic_zero_business_requests", &[], 0.0),

@@ -174,13 +174,27 @@ impl Exporter {
 
     /// Waits for the page: healthy but unusable.
     pub async fn pages(&self) {
-        self.verdict("unusable").await;
-        assert_eq!(self.sample("dr_healthy_but_unusable", &ORDERS).await, Some(1.0), "no page");
+        self.judged("unusable", 1.0).await;
     }
 
     /// Waits for a usable verdict; nothing pages.
     pub async fn is_fine(&self) {
-        self.verdict("usable").await;
-        assert_eq!(self.sample("dr_healthy_but_unusable", &ORDERS).await, Some(0.0), "a page");
+        self.judged("usable", 0.0).await;
+    }
+
+    /// The verdict and the page of one and the same scrape.
+    async fn judged(&self, verdict: &str, page: f64) {
+        super::eventually(&format!("the verdict is {verdict}"), Duration::from_secs(6), async || {
+            let metrics = self.metrics().await;
+            let value = |name: &str, labels: &[(&str, &str)]| {
+                metrics.iter().find(|s| s.is(name, &ORDERS) && s.is(name, labels)).map(|s| s.value)
+            };
+            if value("dr_verdict", &[("verdict", verdict)]) != Some(1.0) {
+                return Err(format!("{}", self.report().await["systems"][0]["sentence"]));
+            }
+            assert_eq!(value("dr_healthy_but_unusable", &[]), Some(page), "the page beside {verdict}");
+            Ok(())
+        })
+        .await;
     }
 }
