@@ -11,6 +11,7 @@
 
 mod negotiate;
 pub mod page;
+mod seats;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -35,6 +36,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use self::seats::{Seat, Seats};
 use crate::metrics::to_text_format;
 use crate::tasks::Stop;
 use crate::view::View;
@@ -43,7 +45,7 @@ use crate::view::View;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large the head of a request may be.
 const HEAD_CAP: usize = 16 * 1024;
-/// How many connections are served at a time; further ones wait in the kernel's queue.
+/// How many connections are served at a time; the one that has been silent the longest makes room for the next.
 const CONNECTIONS: usize = 256;
 /// How long an idle or slow client may keep one of them.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
@@ -108,12 +110,21 @@ impl Bound {
     pub async fn serve(self, site: Site, mut stop: Stop) {
         let site = Arc::new(site);
         let mut connections = FuturesUnordered::new();
+        let mut seats = Seats::default();
         loop {
             tokio::select! {
                 () = stop.requested() => break,
-                Some(()) = connections.next() => {}
+                Some(number) = connections.next() => seats.give_back(number),
                 stream = accept(&self.listeners), if connections.len() < CONNECTIONS => {
-                    connections.push(connection(stream, site.clone(), stop.clone()));
+                    let (number, seat) = seats.take();
+                    let connection = connection(stream, site.clone(), seat, stop.clone());
+                    connections.push(async move {
+                        connection.await;
+                        number
+                    });
+                    if connections.len() == CONNECTIONS {
+                        seats.make_room();
+                    }
                 }
             }
         }
@@ -136,8 +147,10 @@ async fn accept(listeners: &[TcpListener]) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, site: Arc<Site>, mut stop: Stop) {
+async fn connection(stream: TcpStream, site: Arc<Site>, seat: Arc<Seat>, mut stop: Stop) {
+    let heard = seat.clone();
     let service = service_fn(move |request| {
+        heard.heard();
         let site = site.clone();
         async move {
             let gzip = negotiate::accepts_gzip(header(&request, ACCEPT_ENCODING));
@@ -155,6 +168,7 @@ async fn connection(stream: TcpStream, site: Arc<Site>, mut stop: Stop) {
     let served = async {
         tokio::select! {
             ended = connection.as_mut() => ended,
+            () = seat.must_leave() => Ok(()),
             () = stop.requested() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -32,6 +33,13 @@ pub fn start(level: &str, format: Format) -> Result<(), String> {
         "tower",
         "kube_client",
     ];
+    // The filter takes any other word for the name of a module, which would log nothing.
+    let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
+    if let Some(word) =
+        level.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !is_level(part))
+    {
+        return Err(format!("`{word}` is none of error, warn, info, debug, trace, off"));
+    }
     let mut filter = EnvFilter::builder().parse(level).map_err(|error| error.to_string())?;
     for target in quiet {
         let directive =

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{RunArgs, check, complain};
@@ -28,6 +29,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         complain("signals cannot be received here");
         return ExitCode::FAILURE;
     };
+    allow_many_files();
     let mut running = App::new(&loaded).start(bound, telemetry_path);
     for address in running.addresses() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -43,4 +45,13 @@ pub async fn run(args: RunArgs) -> ExitCode {
     tracing::info!("stopping");
     running.stop().await;
     code
+}
+
+/// Every attempt under way holds a connection. The usual soft limit of 1,024 open files is meant for programs that
+/// call `select`; what may be had without asking anybody is taken.
+fn allow_many_files() {
+    let Rlimit { current: _, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files could not be raised");
+    }
 }

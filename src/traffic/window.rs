@@ -109,6 +109,11 @@ impl Window {
         self.current.keys().cloned().collect()
     }
 
+    /// The same, and those that left within the last window.
+    pub fn remembered(&self) -> BTreeSet<String> {
+        self.current.keys().chain(self.gone.keys()).cloned().collect()
+    }
+
     /// Says which instances the workload has now. The first call decides whose past is unknown.
     pub fn set_instances(&mut self, names: &[&str], at: Timestamp) {
         let at = at.as_millisecond();

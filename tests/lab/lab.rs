@@ -10,6 +10,7 @@
 //! | `http.rs` | the HTTP server under the application, a server of fixed bodies, and the test's client |
 //! | `proxy.rs` | TCP faults: refuse, black hole, reset, delay, trickle |
 //! | `prometheus.rs` | the distribution's old Prometheus and a current one, `promtool` |
+//! | `site.rs` | a site as most tests need it, and pieces of configuration for it |
 //! | `exporter.rs`, `samples.rs` | the real `dr-exporter` binary and what it exposes |
 //! | `dns.rs` | a name server whose answers a test changes |
 //!
@@ -31,6 +32,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod run;
 pub mod samples;
+pub mod site;
 mod template;
 pub mod tls;
 
@@ -44,4 +46,5 @@ pub use prometheus::{PromVersion, Prometheus, Scrape, promtool, promtool_check_m
 pub use proxy::{Proxy, ProxyMode, SynBlackhole};
 pub use run::{east_ip, eventually, free_port, lab_ip, scratch_dir, west_ip};
 pub use samples::{Sample, parse_samples};
+pub use site::{Config, ORDERS, Site};
 pub use tls::Validity;

@@ -126,6 +126,8 @@ pub async fn eventually<T>(
             Ok(Err(why)) => last = why,
             Err(_) => panic!("not within {limit:?}: {what}. Last answer: {last}"),
         }
+        // An attempt that waits for nothing is never cut off.
+        assert!(started.elapsed() < limit, "not within {limit:?}: {what}. Last answer: {last}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

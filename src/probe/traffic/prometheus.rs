@@ -85,6 +85,8 @@ impl Traffic {
             ApiClient::new("the Prometheus server", &self.tools.resolver, ca_files).map_err(hindrance)?;
         let interval = server.interval(self.spec.schedule.interval);
         let whole = self.spec.traffic.window.0 + interval;
+        // A target that is down has no new samples, which the window takes for its end: it stays known here.
+        let mut known = self.state().0.remembered();
         loop {
             let from = self.state().1.unwrap_or_else(|| now - whole);
             let to = if age(now, from) > PIECE { from + PIECE } else { now };
@@ -94,6 +96,7 @@ impl Traffic {
                 let (window, read_to) = &mut *self.state();
                 self.note_own(window);
                 window.replay(history);
+                known.append(&mut window.remembered());
                 *read_to = Some(to);
             }
             if to == now {
@@ -106,7 +109,7 @@ impl Traffic {
                 ));
             }
         }
-        let targets = self.targets((server, &api), now, interval).await?;
+        let targets = self.targets((server, &api), known, now, interval).await?;
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         self.state().0.set_instances(&targets, now);
         Ok(())
@@ -146,10 +149,10 @@ impl Traffic {
     async fn targets(
         &self,
         (server, api): (&PrometheusSource, &ApiClient),
+        known: BTreeSet<String>,
         now: Timestamp,
         interval: Duration,
     ) -> Result<BTreeSet<String>, Hindrance> {
-        let known = self.state().0.instances();
         let range = (interval * 2).as_millis();
         let up = self.query((server, api), &format!("{}[{range}ms]", server.matchers("up")), now).await?;
         let wanted: BTreeSet<String> = up.iter().map(|series| instance(&series.metric)).collect();
