@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::config::{self, Announcement, Config, ConnectTo, Scheduled, TrafficSource};
 use crate::model::{Check, CheckKey, Role};
+use crate::probe::own_requests::Counted;
 use crate::probe::{Ask, database, surface, synthetic_request, traffic};
 use crate::report::{Declared, DeclaredSurface, DeclaredSystem, Waiver, Window};
 
@@ -91,17 +92,13 @@ impl Planner<'_> {
             instances,
             connect_to: address(surface.connect_to.as_ref()),
             tls: surface.tls.clone(),
+            counted: self.counted(surface.workload.as_ref()),
             expect: surface.expect.clone(),
             schedule: surface.schedule(&self.config.defaults),
         }
     }
 
     fn request(&self, request: &config::Request) -> synthetic_request::Spec {
-        // Which counters see our call is known only where it is said; otherwise every workload's may.
-        let counted_by = match &request.workload {
-            Some(workload) => vec![workload.clone()],
-            None => self.system.traffic.iter().map(|traffic| traffic.workload.clone()).collect(),
-        };
         synthetic_request::Spec {
             key: self.key(Check::SyntheticRequest, &request.name),
             url: request.url.0.clone(),
@@ -112,10 +109,16 @@ impl Planner<'_> {
             tls: request.tls.clone(),
             expect: request.expect.clone(),
             max_latency: request.max_latency.map(Into::into),
-            counted_by,
+            counted: self.counted(request.workload.as_ref()),
             handler: request.handler.clone(),
             schedule: request.schedule(&self.config.defaults),
         }
+    }
+
+    /// Which counters see a call of ours is known only where it is said; otherwise every workload's may.
+    fn counted(&self, workload: Option<&String>) -> Counted {
+        let all = || self.system.traffic.iter().map(|traffic| traffic.workload.clone()).collect();
+        Counted { system: self.name.clone(), workloads: workload.map_or_else(all, |one| vec![one.clone()]) }
     }
 
     fn traffic(&self, traffic: &config::Traffic) -> traffic::Spec {

@@ -15,7 +15,7 @@ mod seats;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +95,11 @@ impl Bound {
     pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let listener = TcpListener::bind(address).await;
+            let mut listener = TcpListener::bind(address).await;
+            // Every interface of a machine without IPv6 is every interface of IPv4.
+            if listener.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !has_ipv6() {
+                listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+            }
             listeners.push(listener.map_err(|error| BindError { address: *address, error })?);
         }
         Ok(Bound { listeners })
@@ -130,6 +134,10 @@ impl Bound {
         }
         while connections.next().await.is_some() {}
     }
+}
+
+fn has_ipv6() -> bool {
+    tokio::net::TcpSocket::new_v6().is_ok_and(|socket| socket.bind((Ipv6Addr::LOCALHOST, 0).into()).is_ok())
 }
 
 async fn accept(listeners: &[TcpListener]) -> TcpStream {

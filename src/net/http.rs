@@ -36,6 +36,9 @@ mod tests;
 /// The part of a body that is read of a surface: 256 KiB once decoded.
 pub const SURFACE_CAP: usize = 256 * 1024;
 
+/// How many headers an answer may have; more than any proxy lets through.
+const HEADERS: usize = 512;
+
 /// Sends requests, each on a new connection to a freshly resolved address.
 #[derive(Clone, Debug, Default)]
 pub struct HttpClient {
@@ -265,8 +268,11 @@ async fn exchange(
     mut timings: HttpTimings,
 ) -> Result<HttpResponse, Fault> {
     let fault = |error: &hyper::Error| fault_of(error, &request.shown());
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(HEADERS)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| fault(&error))?;
     let mut connection = pin!(connection);
     let mut work = pin!(async {
         let begun = Instant::now();

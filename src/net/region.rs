@@ -70,6 +70,11 @@ impl Regions {
         all
     }
 
+    /// Whether no region is configured at all.
+    pub fn is_empty(&self) -> bool {
+        self.cidrs.is_empty() && self.suffixes.is_empty()
+    }
+
     /// The region whose network holds the address most narrowly; two with the same prefix are ambiguous.
     pub fn of_ip(&self, ip: IpAddr) -> RegionAnswer {
         let ip = ip.to_canonical();

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::expect::{Seen, ca_files, compare, needs_body};
+use super::own_requests::Counted;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
 use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason, Shape, Unrenewed};
+use crate::net::dial::Fault;
 use crate::net::http::{HttpRequest, SURFACE_CAP};
 
 /// What the documentation says.
@@ -32,6 +34,7 @@ pub static KIND: Kind = Kind {
         Reason::BodyMismatch,
         Reason::StaleData,
         Reason::WrongValue,
+        Reason::WrongIdentity,
     ],
 };
 
@@ -66,6 +69,8 @@ pub struct Spec {
     pub connect_to: Option<HostPort>,
     /// Which certificates are trusted.
     pub tls: Option<Tls>,
+    /// Whose counters see our requests: a surface below a business path must not look like a user.
+    pub counted: Counted,
     /// What makes it a claim of health.
     pub expect: Expect,
     /// When to ask.
@@ -90,7 +95,7 @@ impl Surface {
         Surface { spec, tools, questions: [question], claim: Mutex::new(None) }
     }
 
-    async fn ask_one(&self, url: &Url, now: Timestamp) -> Result<(), (bool, Reason, String)> {
+    async fn ask_one(&self, url: &Url, now: Timestamp) -> Result<(), Fault> {
         let expect = &self.spec.expect;
         let request = HttpRequest {
             connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
@@ -98,11 +103,9 @@ impl Surface {
             cap: if needs_body(expect) { SURFACE_CAP } else { 0 },
             ..HttpRequest::get(url.clone())
         };
-        let answer = match self.tools.http.send(&request).await {
-            Ok(answer) => answer,
-            Err(error) => return Err((error.ours, error.reason, error.message)),
-        };
-        compare(expect, Seen::of(&answer), now).map_err(|(reason, words)| (false, reason, words))
+        let answer = self.spec.counted.send(&self.tools, &request, None).await?;
+        compare(expect, Seen::of(&answer), now).map_err(|(reason, words)| Fault::theirs(reason, words))?;
+        self.spec.counted.ask_unknown_path(&self.tools, &request, &expect.unknown_path_status).await
     }
 
     /// Notes the claim and returns since when it stands.
@@ -134,7 +137,7 @@ impl Probe for Surface {
         let several = answers.len() > 1;
         let mut worst: Option<Answer> = None;
         for ((instance, _), answer) in self.spec.instances.iter().zip(answers) {
-            let Err((ours, reason, words)) = answer else { continue };
+            let Err(Fault { ours, reason, message: words }) = answer else { continue };
             let words = if several { format!("{instance}: {words}") } else { words };
             let answer = Answer::not_passed(ours, reason, words);
             // A proven failure outranks blindness; among equals the first instance speaks.

@@ -10,11 +10,12 @@ use http::HeaderName;
 use url::Url;
 
 use super::expect::{Seen, ca_files, compare};
-use super::own_requests::OwnRequest;
+use super::own_requests::Counted;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
-use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Reason, Shape, Unrenewed};
-use crate::net::http::{HttpRequest, HttpResponse};
+use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed};
+use crate::net::dial::Fault;
+use crate::net::http::HttpRequest;
 use crate::report::length;
 use crate::secret::{Secret, SecretSource};
 
@@ -85,8 +86,8 @@ pub struct Spec {
     pub expect: Expect,
     /// How long it may take.
     pub max_latency: Option<Duration>,
-    /// Workloads whose counters see this request.
-    pub counted_by: Vec<String>,
+    /// Whose counters see this request.
+    pub counted: Counted,
     /// What those counters call it, if not by its path.
     pub handler: Option<String>,
     /// When to ask.
@@ -110,36 +111,9 @@ impl SyntheticRequest {
         SyntheticRequest { spec, tools, questions: [question] }
     }
 
-    async fn send(
-        &self,
-        url: Url,
-        headers: Vec<(HeaderName, Secret)>,
-        body: Option<Secret>,
-    ) -> Result<HttpResponse, Answer> {
-        let request = HttpRequest {
-            method: self.spec.method.clone(),
-            headers,
-            body: body.map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
-            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
-            ca_files: ca_files(self.spec.tls.as_ref()),
-            cap: BODY_CAP,
-            ..HttpRequest::get(url.clone())
-        };
-        let sent = crate::clock::now();
-        let answered = self.tools.http.send(&request).await;
-        if answered.is_ok() {
-            let handler: Arc<str> = Arc::from(self.spec.handler.as_deref().unwrap_or(url.path()));
-            for workload in &self.spec.counted_by {
-                let request = OwnRequest { handler: handler.clone(), sent, answered: crate::clock::now() };
-                self.tools.own_requests.note(&self.spec.key.system, workload, request);
-            }
-        }
-        answered.map_err(|error| Answer::not_passed(error.ours, error.reason, error.message))
-    }
-
     async fn read(&self, source: &SecretSource, what: &str) -> Result<Secret, Answer> {
         let read = source.read(&self.tools.secrets).await;
-        read.map_err(|error| Answer::gap(GapReason::NotFound, format!("{what}: {error}")))
+        read.map_err(|error| Answer::gap(error.gap, format!("{what}: {error}")))
     }
 
     async fn try_once(&self, attempt: &Attempt) -> Result<Answer, Answer> {
@@ -155,8 +129,18 @@ impl SyntheticRequest {
             None => None,
             Some(source) => Some(self.read(source, "the body").await?),
         };
+        let request = HttpRequest {
+            method: self.spec.method.clone(),
+            headers,
+            body: body.map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
+            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
+            ca_files: ca_files(self.spec.tls.as_ref()),
+            cap: BODY_CAP,
+            ..HttpRequest::get(self.spec.url.clone())
+        };
         let begun = tokio::time::Instant::now();
-        let answer = self.send(self.spec.url.clone(), headers.clone(), body).await?;
+        let answer = self.spec.counted.send(&self.tools, &request, self.spec.handler.as_deref()).await;
+        let answer = answer.map_err(not_answered)?;
         let took = begun.elapsed();
         let duration = Fact::span(&DURATION, &[("request", &self.spec.key.target)], took);
         if let Err((reason, words)) = compare(&self.spec.expect, Seen::of(&answer), attempt.now) {
@@ -167,15 +151,8 @@ impl SyntheticRequest {
             return Err(Answer::fail(Reason::Timeout, words).with([duration]));
         }
         let allowed = &self.spec.expect.unknown_path_status;
-        if !allowed.is_empty() {
-            let status = self.send(beside(&self.spec.url), headers, None).await?.status.as_u16();
-            if !allowed.contains(&status) {
-                let words = format!(
-                    "a path that cannot exist was answered with {status}: this is not the application"
-                );
-                return Err(Answer::fail(Reason::WrongIdentity, words).with([duration]));
-            }
-        }
+        let elsewhere = self.spec.counted.ask_unknown_path(&self.tools, &request, allowed).await;
+        elsewhere.map_err(|fault| not_answered(fault).with([duration.clone()]))?;
         let words = format!("status {} as expected, after {}", answer.status.as_u16(), length(took));
         Ok(Answer::pass(words).with([duration, self.spec.success(true)]))
     }
@@ -197,21 +174,14 @@ impl Probe for SyntheticRequest {
     }
 }
 
+fn not_answered(fault: Fault) -> Answer {
+    Answer::not_passed(fault.ours, fault.reason, fault.message)
+}
+
 // === impl Spec ===
 
 impl Spec {
     fn success(&self, success: bool) -> Fact {
         Fact::flag(&SUCCESS, &[("request", &self.key.target)], success)
     }
-}
-
-/// A path beside this one that no application knows.
-fn beside(url: &Url) -> Url {
-    let mut beside = url.clone();
-    let name = format!("dr-exporter-{:016x}", rand::random::<u64>());
-    if let Ok(mut segments) = beside.path_segments_mut() {
-        segments.pop().push(&name);
-    }
-    beside.set_query(None);
-    beside
 }

@@ -114,7 +114,7 @@ impl Database {
 
     async fn read(&self, source: &SecretSource, what: &str) -> Result<Secret, Answer> {
         let read = source.read(&self.tools.secrets).await;
-        read.map_err(|error| Answer::gap(GapReason::NotFound, format!("{what}: {error}")))
+        read.map_err(|error| Answer::gap(error.gap, format!("{what}: {error}")))
     }
 
     /// Whether the application is wired to what its owner expects; `None` if nothing is expected.
@@ -225,6 +225,10 @@ impl Database {
     }
 
     fn answer_region(&self, found: &Found, unexpected: bool) -> Answer {
+        if self.tools.regions.is_empty() && !unexpected {
+            let fact = self.spec.expected().fact(found);
+            return Answer::skipped("no regions are configured, so that none can be told").with([fact]);
+        }
         let answer = self.spec.expected().answer(found);
         if unexpected && answer.outcome == Outcome::Pass {
             let words = "the application is wired to another endpoint than the expected one";
