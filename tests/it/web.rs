@@ -16,6 +16,8 @@ use crate::lab::{
 const SECOND: Duration = Duration::from_secs(1);
 const WIRED: &str = "handlers_required: [/api/v1/orders], errors: {metric: app_errors_total}";
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Everything that a site can ask here.
 fn whole(site: &Site) -> Config {
     site.config()
@@ -47,15 +49,15 @@ async fn the_exposition_is_what_was_asked_for() {
     exporter.is_fine().await;
     let text = "text/plain; version=0.0.4; charset=utf-8";
     let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+    const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
         application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
         text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-    let table: [(&[(&str, &str)], &str, bool); 7] = [
+    let table: [(Headers, &str, bool); 7] = [
         (&[], text, false),
         (&[("accept", "*/*")], text, false),
         (&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], text, false),
         (&[("accept", "application/openmetrics-text; version=1.0.0")], open, false),
-        (&[("accept", prometheus_3), ("accept-encoding", "gzip")], open, true),
+        (&[("accept", PROMETHEUS_3), ("accept-encoding", "gzip")], open, true),
         (&[("accept-encoding", "gzip, deflate")], text, true),
         (&[("accept-encoding", "gzip;q=0")], text, false),
     ];
