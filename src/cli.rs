@@ -66,6 +66,9 @@ struct RunArgs {
     /// Address to listen on; repeat for several. An address without a host means every interface.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10888", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
+    /// TLS and logins in the format that Prometheus exporters share; not supported yet.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,

@@ -5,13 +5,18 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{RunArgs, check, complain};
+use super::{BAD_CONFIG, RunArgs, check, complain};
 use crate::app::App;
 use crate::web::Bound;
 
 /// Runs until a signal asks it to stop, or until a task ends that should not.
 pub async fn run(args: RunArgs) -> ExitCode {
-    let RunArgs { config_file, config_check: _, listen, telemetry_path } = args;
+    let RunArgs { config_file, config_check: _, listen, web_config_file, telemetry_path } = args;
+    if web_config_file.is_some() {
+        // Serving without what was asked for would be worse than not serving.
+        complain("--web.config.file: not supported yet: put TLS and logins into a proxy before dr-exporter");
+        return ExitCode::from(BAD_CONFIG);
+    }
     let loaded = match check::load(&config_file) {
         Ok(loaded) => loaded,
         Err(code) => return code,

@@ -112,6 +112,15 @@ fn flags_that_are_not_understood_end_it() {
 }
 
 #[test]
+fn a_web_configuration_is_refused_and_never_ignored() {
+    let good = good();
+    let flags = ["--config.file", good.to_str().expect("a path"), "--web.config.file", "/etc/web.yaml"];
+    let (code, _, said) = run(&flags);
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("--web.config.file: not supported yet"), "{said}");
+}
+
+#[test]
 fn an_unknown_level_is_an_error() {
     let good = good();
     let (code, _, said) =
