@@ -49,7 +49,9 @@ pub fn start(level: &str, format: Format) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     // A second start, in a process that logs already, changes nothing.
     let _ = match format {
-        Format::Logfmt => registry.with(tracing_logfmt::builder().layer().with_writer(std::io::stderr)).try_init(),
+        Format::Logfmt => {
+            registry.with(tracing_logfmt::builder().layer().with_writer(std::io::stderr)).try_init()
+        }
         Format::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
         }
