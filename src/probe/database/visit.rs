@@ -56,14 +56,22 @@ impl Database {
         // Waiting for our own place is not the database's fault.
         let waiting = "another attempt of ours holds the one place at this endpoint";
         attempt.answer(QUERIES, Answer::blind(Reason::Limit, waiting));
-        let Some(_place) = self.tools.slots.acquire(&endpoint_of(&dsn)).await else { return };
+        let half = self.spec.schedule.timeout / 2;
+        let Ok(mut place) = self.tools.slots.acquire(&endpoint_of(&dsn), half).await else {
+            let words = "the endpoint gave no answer to another attempt of ours at the same time";
+            return attempt.answer(QUERIES, Answer::fail(Reason::Timeout, words).with(facts));
+        };
         // With hardly any time left because of our own queue, silence says nothing of the database.
-        let late = attempt.left() < self.spec.schedule.timeout / 2;
+        let late = attempt.left() < half;
         if !late {
             attempt.retract(QUERIES);
         }
 
-        let mut session = match self.log_in(&dsn, attempt).await {
+        let logged_in = self.log_in(&dsn, attempt).await;
+        if !matches!(&logged_in, Err(fault) if fault.reason == Reason::Timeout) {
+            place.answered();
+        }
+        let mut session = match logged_in {
             Ok(session) => session,
             Err(Fault { reason, ours, message }) => {
                 let ours = ours || (late && reason == Reason::Timeout);
