@@ -15,7 +15,7 @@ use crate::probe::{Question, Schedule};
 
 /// How many of the newest runs are remembered for the page.
 const RECENT: usize = 60;
-/// How many of the newest failures are remembered, so that last night's is still there after a thousand passes.
+/// How many of the newest episodes are remembered, so that last night's is still there after a thousand passes.
 const PRESERVED: usize = 20;
 /// How many changes of a verdict are remembered.
 const VERDICT_CHANGES: usize = 50;
@@ -35,8 +35,8 @@ pub struct Record {
     pub outcome_since: Option<Timestamp>,
     /// The newest runs, oldest first, without their facts.
     pub recent: VecDeque<Brief>,
-    /// The newest runs that did not pass, oldest first.
-    pub failures: VecDeque<Brief>,
+    /// The newest times when it did not pass, oldest first.
+    pub failures: VecDeque<Episode>,
     /// Attempts since the start of the process.
     pub attempts: u64,
     /// Runs that failed or were blind, by reason.
@@ -58,6 +58,21 @@ pub struct Brief {
     /// How long it took.
     pub took: Duration,
     /// One sentence for people.
+    pub detail: Arc<str>,
+}
+
+/// Runs, one after the other, that did not pass and ended alike.
+#[derive(Clone, Debug)]
+pub struct Episode {
+    /// How they ended.
+    pub outcome: Outcome,
+    /// When the first one ended.
+    pub began: Timestamp,
+    /// When the last one ended.
+    pub last: Timestamp,
+    /// How many there were.
+    pub runs: u64,
+    /// What the last one says.
     pub detail: Arc<str>,
 }
 
@@ -221,11 +236,28 @@ impl Record {
         let brief =
             Brief { outcome: *outcome, finished: *finished, took: *took, detail: Arc::from(detail.as_str()) };
         if outcome.reason().is_some() {
-            push_bounded(&mut self.failures, brief.clone(), PRESERVED);
+            self.remember(&brief);
         }
         push_bounded(&mut self.recent, brief, RECENT);
         self.learn(facts);
         self.last = Some(Arc::new(observation));
+    }
+
+    /// Adds a run that did not pass to its episode, or begins one.
+    fn remember(&mut self, run: &Brief) {
+        let before = self.recent.back().map(|before| before.outcome);
+        match self.failures.back_mut().filter(|_| before == Some(run.outcome)) {
+            Some(episode) => {
+                episode.last = run.finished;
+                episode.runs += 1;
+                episode.detail = run.detail.clone();
+            }
+            None => {
+                let Brief { outcome, finished, took: _, detail } = run.clone();
+                let episode = Episode { outcome, began: finished, last: finished, runs: 1, detail };
+                push_bounded(&mut self.failures, episode, PRESERVED);
+            }
+        }
     }
 
     /// Whether the newest run is younger than three intervals.

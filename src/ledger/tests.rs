@@ -121,8 +121,18 @@ fn last_nights_failure_is_still_there_after_a_thousand_passes() {
         (record.attempts, record.last_success, record.outcome_since),
         (1001, Some(at(1000)), Some(at(1)))
     );
+    // A long failure is one episode, however many runs it had: it drives no other out.
     for second in 2000..3000 {
         run(&mut record, Outcome::Fail(Reason::Dns), second, &[]);
+    }
+    assert_eq!(record.failures.len(), 2);
+    let Episode { outcome: _, began, last, runs, detail } = &record.failures[1];
+    assert_eq!((*began, *last, *runs, &**detail), (at(2000), at(2999), 1000, "at 2999"));
+    run(&mut record, Outcome::Fail(Reason::Refused), 3000, &[]);
+    assert_eq!(record.failures.len(), 3, "another reason is another episode");
+    for second in 4000..4100 {
+        let outcome = if second % 2 == 0 { Outcome::Pass } else { Outcome::Fail(Reason::Dns) };
+        run(&mut record, outcome, second, &[]);
     }
     assert_eq!(record.failures.len(), PRESERVED);
 }

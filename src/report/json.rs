@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
 use super::{CheckReport, Report, SystemReport, Window};
-use crate::ledger::{Brief, Record};
+use crate::ledger::{Brief, Episode, Record};
 use crate::model::{Fact, Outcome};
 
 /// The version of the format.
@@ -128,17 +128,34 @@ impl Serialize for OneFact<'_> {
     }
 }
 
+fn outcome_in_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail(_) => "fail",
+        Outcome::Blind(_) => "blind",
+        Outcome::Skipped => "skipped",
+    }
+}
+
+impl Serialize for Episode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Episode { outcome, began, last, runs, detail } = self;
+        let mut out = serializer.serialize_struct("Episode", 6)?;
+        out.serialize_field("outcome", outcome_in_words(*outcome))?;
+        out.serialize_field("reason", &outcome.reason())?;
+        out.serialize_field("began", began)?;
+        out.serialize_field("last", last)?;
+        out.serialize_field("runs", runs)?;
+        out.serialize_field("detail", &**detail)?;
+        out.end()
+    }
+}
+
 impl Serialize for Brief {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Brief { outcome, finished, took, detail } = self;
-        let name = match outcome {
-            Outcome::Pass => "pass",
-            Outcome::Fail(_) => "fail",
-            Outcome::Blind(_) => "blind",
-            Outcome::Skipped => "skipped",
-        };
         let mut out = serializer.serialize_struct("Run", 5)?;
-        out.serialize_field("outcome", name)?;
+        out.serialize_field("outcome", outcome_in_words(*outcome))?;
         out.serialize_field("reason", &outcome.reason())?;
         out.serialize_field("finished", finished)?;
         out.serialize_field("took_seconds", &took.as_secs_f64())?;

@@ -2,7 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::model::{Check, Status, Verdict, age};
+use crate::ledger::Episode;
+use crate::model::{Check, Outcome, Status, Verdict, age};
 use crate::report::{CheckReport, Report, SystemReport, ago, check_in_words, length};
 
 /// How often the page asks anew, in seconds.
@@ -190,11 +191,9 @@ fn row(report: &Report, check: &CheckReport) -> Markup {
                     }
                 }
                 @if !record.failures.is_empty() {
-                    h4 { "Failures that are remembered" }
+                    h4 { "When it did not pass" }
                     ul {
-                        @for failure in record.failures.iter().rev() {
-                            li { (ago(now, failure.finished)) ": " (failure.detail) }
-                        }
+                        @for episode in record.failures.iter().rev() { li { (episode_in_words(report, episode)) } }
                     }
                 }
             }
@@ -202,7 +201,16 @@ fn row(report: &Report, check: &CheckReport) -> Markup {
     }
 }
 
-/// The newest runs as a row of bars: height is how long a run took, a broken bar is one that did not pass.
+fn episode_in_words(report: &Report, episode: &Episode) -> String {
+    let Episode { outcome: _, began, last, runs, detail } = episode;
+    match runs {
+        1 => format!("{}: {detail}", ago(report.at, *last)),
+        _ => format!("{} to {}, {runs} runs: {detail}", ago(report.at, *began), ago(report.at, *last)),
+    }
+}
+
+/// The newest runs as a row of bars: height is how long a run took; a bar of the whole height is a run that did not pass,
+/// red for a failure and grey for one that could not see.
 fn history(check: &CheckReport) -> Markup {
     let recent = &check.record.recent;
     let longest = recent.iter().map(|run| run.took.as_secs_f64()).fold(0.001, f64::max);
@@ -215,11 +223,19 @@ fn history(check: &CheckReport) -> Markup {
                 @for (place, run) in recent.iter().enumerate() {
                     @let height = (run.took.as_secs_f64() / longest * 20.0).max(2.0).round();
                     @let bad = run.outcome.reason().is_some();
-                    rect class=(if bad { "bad" } else { "good" }) x=(place * 6) y=(if bad { 0.0 } else { 24.0 - height })
+                    rect class=(bar(run.outcome)) x=(place * 6) y=(if bad { 0.0 } else { 24.0 - height })
                         width="4" height=(if bad { 24.0 } else { height }) {}
                 }
             }
         }
+    }
+}
+
+fn bar(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass | Outcome::Skipped => "good",
+        Outcome::Fail(_) => "bad",
+        Outcome::Blind(_) => "blind",
     }
 }
 
@@ -240,7 +256,7 @@ fn number(metric: &str, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Outcome, Reason};
+    use crate::model::Reason;
     use crate::report::fixture::{declared, incident, key, now, observe, opened, report_on};
 
     fn text_of(report: &Report) -> String {

@@ -30,6 +30,8 @@ pub(super) struct Draft {
     /// The keys that were set by name, to refuse the second one.
     seen: Vec<Key>,
     last: Option<Key>,
+    /// How many settings were given by name.
+    settings: usize,
 }
 
 // === impl Draft ===
@@ -71,22 +73,22 @@ impl Draft {
             passfile: false,
             seen: Vec::new(),
             last: None,
+            settings: 0,
         }
     }
 
     /// Takes a setting under the name that its form gives it.
     pub(super) fn set_named(&mut self, name: &str, value: &str) -> Result<(), DsnError> {
+        self.settings += 1;
         let Some(key) = keys::key(self.dsn.form, self.decorated, name) else {
-            // After a password with a separator in it, the "name" is a piece of the password.
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.[] ".contains(c);
-            let shown = self.last != Some(Key::Password) && name.len() <= 40 && name.chars().all(plain);
-            return Err(DsnError::new(match (shown, self.last) {
-                (true, _) => format!("the key `{name}` is not known in this form"),
-                (false, Some(Key::Password)) => {
-                    "an unknown key follows the password: quote or percent-encode the password".to_owned()
-                }
-                (false, _) => "there is an unknown key".to_owned(),
-            }));
+            // The name is never repeated: it may be a piece of a password with a separator in it.
+            let hint = if self.last == Some(Key::Password) {
+                "; it follows the password: quote or percent-encode that"
+            } else {
+                ""
+            };
+            let words = format!("setting {} has a name that is not known in this form{hint}", self.settings);
+            return Err(DsnError::new(words));
         };
         let repeatable = key == Key::Host && self.decorated;
         if self.seen.contains(&key) && !repeatable && !matches!(key, Key::Ignored | Key::MustBeOff) {

@@ -127,7 +127,7 @@ fn what_cannot_be_understood_is_an_error_that_echoes_nothing() {
         ("postgres://u:s3cret@h:+1/d", "not a port"),
         ("postgres://u:s3cret@::1/d", "in brackets"),
         ("postgres://u:s3cret@a,,b/d", "host 2 of the list is empty"),
-        ("postgres://h/d?frobnicate=s3cret", "`frobnicate` is not known"),
+        ("postgres://h/d?frobnicate=s3cret", "setting 1 has a name that is not known"),
         ("postgres://h/d?password=x&s3cret=1", "follows the password"),
         ("postgres://h/d?password=x&s3cret", "parameter 2 has no `=`"),
         ("postgres://h/d?sslmode=s3cret", "`sslmode` is not understood"),
@@ -138,7 +138,7 @@ fn what_cannot_be_understood_is_an_error_that_echoes_nothing() {
         ("postgres://h/d?replication=database", "`replication` is on"),
         ("postgres://h/d?user=a&user=b", "given twice"),
         ("jdbc:postgresql://u:s3cret@h/d", "as parameters"),
-        ("jdbc:postgresql://h/d?sslMode=require", "`sslMode` is not known"),
+        ("jdbc:postgresql://h/d?sslMode=require", "setting 1 has a name that is not known"),
         ("jdbc:postgresql://h/d?socketFactory=s3cret", "`socketFactory` changes"),
         ("r2dbc:postgresql://u:s3+cret@h/d", "%2B"),
         ("host=h password='s3cret", "quote is not closed"),
@@ -236,6 +236,13 @@ fn write_form(form: DsnForm, user: &str, password: &str, database: &str) -> Stri
             )
         }
     }
+}
+
+#[test]
+fn a_piece_of_a_password_is_not_repeated_as_a_name() {
+    // By its semicolon this is read as the .NET form, in which the piece behind it stands where a name belongs.
+    let error = Dsn::parse("host=h user=a password=;hunter2canary =").unwrap_err().to_string();
+    assert_eq!(error, "setting 2 has a name that is not known in this form");
 }
 
 proptest! {
