@@ -10,7 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::model::{CheckKey, Fact, Observation, Outcome, Reason, Shape, Unrenewed, Verdict};
+use crate::model::{
+    CheckKey, DURATION_BOUNDS, Fact, Observation, Outcome, Reason, Shape, Unrenewed, Verdict,
+};
 use crate::probe::{Question, Schedule};
 
 /// How many of the newest runs are remembered for the page.
@@ -86,9 +88,6 @@ pub struct Histogram {
     /// The sum of all.
     pub sum: f64,
 }
-
-/// Where the time of a run goes.
-pub const DURATION_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// A verdict with the time since when it stands, and those before it.
 #[derive(Clone, Debug)]

@@ -5,10 +5,12 @@
 //! the owner declared ([`Role`], [`Strategy`]).
 
 mod observation;
+mod time;
 
 use std::fmt;
 
-pub use observation::{CheckKey, Fact, Metric, Observation, Outcome, Shape, Unrenewed, age, seconds};
+pub use observation::{CheckKey, DURATION_BOUNDS, Fact, Metric, Observation, Outcome, Shape, Unrenewed};
+pub use time::{age, ago, length, seconds};
 
 /// A closed set of label values: the variants, their wire names and an iterator over all of them.
 ///

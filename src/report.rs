@@ -15,11 +15,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::ledger::{Pages, Record, VerdictHistory};
-use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict};
+use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict, ago, length};
 use crate::probe::surface;
 use crate::verdict::{Claim, Evidence, Intent, Judgement, Weighed, is_required, judge, weigh};
 
-pub use words::{ago, check_in_words, length};
+pub use words::check_in_words;
 
 /// What the owner declared about a site: the frame into which observations are put.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,9 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Attempts;
 use crate::ledger::Ledger;
-use crate::model::{Observation, Outcome, Reason};
+use crate::model::{Observation, Outcome, Reason, length};
 use crate::probe::{Answer, Attempt, Probe, Schedule};
-use crate::report::length;
 use crate::tasks::{Stop, Tasks};
 
 /// First runs are spread over the interval, but nobody waits longer than this for a first answer.

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
-use crate::model::{Verdict, seconds};
-use crate::report::{Declared, Report, length, report};
+use crate::model::{Verdict, length, seconds};
+use crate::report::{Declared, Report, report};
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
 #[derive(Clone, Debug)]

@@ -89,7 +89,7 @@ frame! {
         "When the check last passed, in seconds since 1970; 0 if it never did";
     CHECK_INTERVAL: "dr_check_interval_seconds", Shape::Gauge, CHECK,
         "Time from one run of the check to the next";
-    CHECK_DURATION: "dr_check_duration_seconds", Shape::Histogram(crate::ledger::DURATION_BOUNDS), CHECK,
+    CHECK_DURATION: "dr_check_duration_seconds", Shape::Histogram(crate::model::DURATION_BOUNDS), CHECK,
         "How long runs of the check took, all attempts of a run together";
     CHECK_ATTEMPTS: "dr_check_attempts_total", Shape::Counter, CHECK,
         "Attempts that the check made";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Check, GapReason, Reason};
+use super::{Check, GapReason, Reason, seconds};
 
 /// Names one check of one system: the identity under which its history is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,9 @@ pub enum Shape {
     /// Observations in buckets, with these upper bounds in seconds.
     Histogram(&'static [f64]),
 }
+
+/// Where the time of a run, of a query or of a request goes, in seconds.
+pub const DURATION_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// What becomes of a fact when the newest run of its check did not renew it, or when that run is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,14 +157,4 @@ impl Fact {
     pub fn same_series(&self, other: &Fact) -> bool {
         std::ptr::eq(self.metric, other.metric) && self.labels == other.labels
     }
-}
-
-/// Seconds since 1970 with their fraction, as Prometheus writes time.
-pub fn seconds(at: Timestamp) -> f64 {
-    at.as_duration().as_secs_f64()
-}
-
-/// How old `then` is at `now`; nothing is older than the future.
-pub fn age(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::{Expect, NewestInBody, Tls};
-use crate::model::{Reason, age};
+use crate::model::{Reason, age, length};
 use crate::net::http::{BodyEnd, HttpResponse};
-use crate::report::length;
 
 /// How far in the future a moment may be before it is wrong: clocks differ a little.
 const SKEW: std::time::Duration = std::time::Duration::from_secs(5);

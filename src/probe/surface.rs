@@ -22,7 +22,7 @@ pub static KIND: Kind = Kind {
             every instance on a new connection. Redirects are not followed. A pass means that it claims health, not \
             that there is any. A claim that is contradicted by what was tried is shown as contradicted.",
     example: "surfaces:\n  - {name: health, url: \"http://10.1.4.7:8080/health\", decisive: true,\n     expect: {status: [200], json: {/database: connected}}}",
-    metrics: &[&HEALTHY, &CLAIM_CHANGED, &crate::metrics::catalogue::SURFACE_CONTRADICTED],
+    metrics: &[&HEALTHY, &CLAIM_CHANGED],
     reasons: &[
         Reason::Refused,
         Reason::Unreachable,

@@ -19,10 +19,9 @@ use super::Kind;
 use super::database::text::{Text, as_moment};
 use super::expect::{is_recent, same};
 use crate::config::{ExpectColumn, Newest, Query};
-use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, Shape, Unrenewed};
+use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, Shape, Unrenewed, length};
 use crate::net::dial::Fault;
 use crate::net::postgres::{Budget, fault_of};
-use crate::report::length;
 
 /// How many rows are looked at, unless more are demanded.
 const ROWS: u64 = 10_000;
@@ -90,7 +89,7 @@ pub static SUCCESS: Metric = Metric {
 pub static DURATION: Metric = Metric {
     name: "dr_synthetic_query_duration_seconds",
     help: "How long the business query took that was answered, without the connection",
-    shape: Shape::Histogram(crate::ledger::DURATION_BOUNDS),
+    shape: Shape::Histogram(crate::model::DURATION_BOUNDS),
     labels: QUERY,
     unrenewed: Unrenewed::Stays,
 };

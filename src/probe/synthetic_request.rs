@@ -13,10 +13,9 @@ use super::expect::{Seen, ca_files, compare};
 use super::own_requests::Counted;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::config::{Expect, HostPort, Tls};
-use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed};
+use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed, length};
 use crate::net::dial::Fault;
 use crate::net::http::HttpRequest;
-use crate::report::length;
 use crate::secret::{Secret, SecretSource};
 
 /// How much of a body is read.
@@ -60,7 +59,7 @@ pub static SUCCESS: Metric = Metric {
 pub static DURATION: Metric = Metric {
     name: "dr_synthetic_request_duration_seconds",
     help: "How long business requests took that got an answer: resolution, connection, TLS and answer together",
-    shape: Shape::Histogram(crate::ledger::DURATION_BOUNDS),
+    shape: Shape::Histogram(crate::model::DURATION_BOUNDS),
     labels: &["site", "system", "request"],
     unrenewed: Unrenewed::Stays,
 };

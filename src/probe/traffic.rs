@@ -199,5 +199,5 @@ fn patterns(anchored: &BTreeMap<String, Anchored>) -> Vec<(String, Regex)> {
 
 /// The sentence for a wait that ended without an answer.
 fn too_slow(patience: Duration) -> Hindrance {
-    (Reason::Timeout, format!("no answer within {}", crate::report::length(patience)))
+    (Reason::Timeout, format!("no answer within {}", crate::model::length(patience)))
 }

@@ -87,21 +87,3 @@ fn the_json_has_a_version_and_says_what_the_report_says() {
     assert_eq!(query["facts"][0]["value"], 0.0);
     assert_eq!(query["failures"][0]["reason"], "refused");
 }
-
-#[test]
-fn lengths_read_as_people_write_them() {
-    let table: &[(u64, &str)] = &[
-        (0, "0 ms"),
-        (4, "4 ms"),
-        (999, "999 ms"),
-        (1_500, "1.5 s"),
-        (90_000, "90 s"),
-        (120_000, "2 min"),
-        (7_200_000, "2 h"),
-        (93_600_000, "26 h"),
-        (172_800_000, "2 days"),
-    ];
-    for (millis, words) in table {
-        assert_eq!(length(Duration::from_millis(*millis)), *words);
-    }
-}

@@ -1,11 +1,7 @@
 //! The report's sentences. Pure.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::{Against, CheckReport, Declared};
-use crate::model::{Check, Status, Verdict, age};
+use crate::model::{Check, Status, Verdict};
 use crate::verdict::is_proof;
 
 /// The verdict in one sentence that somebody understands who has never seen us.
@@ -78,23 +74,5 @@ pub fn check_in_words(check: Check) -> &'static str {
         Check::Peer => "The other site's exporter",
         Check::Drift => "Drift between the sites",
         Check::SiteIdentity => "The identity of the site",
-    }
-}
-
-/// How long ago something was.
-pub fn ago(now: Timestamp, then: Timestamp) -> String {
-    let age = age(now, then);
-    if age < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", length(age)) }
-}
-
-/// A duration as people write it.
-pub fn length(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        seconds if seconds < 1.0 => format!("{} ms", duration.as_millis()),
-        seconds if seconds < 10.0 => format!("{} s", (seconds * 10.0).round() / 10.0),
-        seconds if seconds < 120.0 => format!("{} s", seconds.round()),
-        seconds if seconds < 7_200.0 => format!("{} min", (seconds / 60.0).round()),
-        seconds if seconds < 172_800.0 => format!("{} h", (seconds / 3_600.0).round()),
-        seconds => format!("{} days", (seconds / 86_400.0).round()),
     }
 }

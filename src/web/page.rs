@@ -3,8 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::ledger::Episode;
-use crate::model::{Check, Outcome, Status, Verdict, age};
-use crate::report::{CheckReport, Report, SystemReport, ago, check_in_words, length};
+use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
+use crate::report::{CheckReport, Report, SystemReport, check_in_words};
 
 /// How often the page asks anew, in seconds.
 const REFRESH: u32 = 10;

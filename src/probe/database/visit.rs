@@ -9,7 +9,7 @@ use super::{
     GOODBYE_WITHIN, QUERIES, REGION, success,
 };
 use crate::config::Credentials;
-use crate::model::{Fact, GapReason, Outcome, Reason, seconds};
+use crate::model::{Fact, GapReason, Outcome, Reason, length, seconds};
 use crate::net::dial::Fault;
 use crate::net::dsn::{Dsn, Host, HostPort, Siblings};
 use crate::net::postgres::{Login, Options, Session, connect};
@@ -17,7 +17,6 @@ use crate::net::region::RegionAnswer;
 use crate::probe::db_endpoint_region::Found;
 use crate::probe::synthetic_query::{Asked, Circumstances, ask};
 use crate::probe::{Answer, Attempt};
-use crate::report::length;
 use crate::secret::{Secret, SecretSource};
 
 /// What the server says of itself right after the login; what it refuses to say is simply not known.
