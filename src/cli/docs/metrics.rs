@@ -66,7 +66,7 @@ fn groups() -> Vec<Group> {
     groups
 }
 
-const JUDGEMENT: &[&str] = &["dr_verdict", "dr_healthy_but_unusable"];
+const JUDGEMENT: &[&str] = &["dr_verdict", "dr_healthy_but_unusable", "dr_surface_contradicted"];
 const INTENT: &[&str] = &[
     "dr_site_",
     "dr_system_",
