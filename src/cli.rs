@@ -76,9 +76,10 @@ struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 struct LogArgs {
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,dr_exporter=debug`.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
-    level: String,
+    /// What is logged: off, error, warn, info, debug, trace, or a filter such as `info,dr_exporter=debug`.
+    /// Default: info; in the demo, which tells its story itself, off.
+    #[arg(long = "log.level", value_name = "LEVEL", global = true)]
+    level: Option<String>,
     /// How it is logged.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
     format: logging::Format,
@@ -87,7 +88,8 @@ struct LogArgs {
 /// The whole program.
 pub fn main() -> ExitCode {
     let Cli { command, run, log } = Cli::parse();
-    if let Err(error) = logging::start(&log.level, log.format) {
+    let usual = if matches!(command, Some(Command::Demo(_))) { "off" } else { "info" };
+    if let Err(error) = logging::start(log.level.as_deref().unwrap_or(usual), log.format) {
         complain(&format!("--log.level: {error}"));
         return ExitCode::from(BAD_CONFIG);
     }
