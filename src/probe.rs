@@ -42,8 +42,12 @@ pub struct Kind {
     /// The metrics that only this kind emits.
     pub metrics: &'static [&'static Metric],
     /// The reasons with which it can fail or be blind.
-    pub reasons: &'static [Reason],
+    pub reasons: &'static [&'static [Reason]],
 }
+
+/// What can go wrong on the way to any target.
+pub const TRANSPORT: &[Reason] =
+    &[Reason::Refused, Reason::Unreachable, Reason::Timeout, Reason::Dns, Reason::Tls, Reason::Certificate];
 
 /// Everything we can ask, in the order of the documentation.
 pub const KINDS: &[&Kind] = &[

@@ -115,6 +115,44 @@ impl Outcome {
     }
 }
 
+// === impl Metric ===
+
+impl Metric {
+    /// A value that goes up and down, and stays while it is not renewed.
+    pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Metric { name, help, shape: Shape::Gauge, labels, unrenewed: Unrenewed::Stays }
+    }
+
+    /// A value that only grows; the name ends in `_total`.
+    pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Metric { name, help, shape: Shape::Counter, labels, unrenewed: Unrenewed::Stays }
+    }
+
+    /// Observations in buckets with these upper bounds, in seconds.
+    pub const fn histogram(
+        name: &'static str,
+        labels: &'static [&'static str],
+        bounds: &'static [f64],
+        help: &'static str,
+    ) -> Self {
+        Metric { name, help, shape: Shape::Histogram(bounds), labels, unrenewed: Unrenewed::Stays }
+    }
+
+    /// The same, but 0 while it is not renewed.
+    #[must_use]
+    pub const fn becoming_zero(mut self) -> Self {
+        self.unrenewed = Unrenewed::BecomesZero;
+        self
+    }
+
+    /// The same, but withheld while it is not renewed.
+    #[must_use]
+    pub const fn withheld(mut self) -> Self {
+        self.unrenewed = Unrenewed::Withheld;
+        self
+    }
+}
+
 // === impl Fact ===
 
 impl Fact {

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::db_endpoint_region::{Expected, Found};
 use super::{Attempt, Probe, Question, Schedule, Tools, synthetic_query};
 use crate::config::{Credentials, Endpoint, Query};
-use crate::model::{CheckKey, Fact, Metric, Role, Shape, Unrenewed};
+use crate::model::{CheckKey, Fact, Metric, Role};
 use crate::net::postgres::CancelSlot;
 
 /// Where the time of connecting goes.
@@ -27,58 +27,39 @@ const QUERIES: usize = 0;
 const REGION: usize = 1;
 
 /// Whether we were let in.
-pub static CONNECT_SUCCESS: Metric = Metric {
-    name: "dr_db_connect_success",
-    help: "1 if the last login to the database, with the workload's credentials on a new connection, succeeded and is younger than three intervals; else 0",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::BecomesZero,
-};
+pub static CONNECT_SUCCESS: Metric = Metric::gauge("dr_db_connect_success", &["site", "system", "db"], "1 if the last login to the database, with the workload's credentials on a new connection, succeeded and is younger than three intervals; else 0").becoming_zero();
 
 /// How long it takes to be let in.
-pub static CONNECT_SECONDS: Metric = Metric {
-    name: "dr_db_connect_seconds",
-    help: "How long successful logins took: resolution, connection, TLS and authentication together",
-    shape: Shape::Histogram(CONNECT_BOUNDS),
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static CONNECT_SECONDS: Metric = Metric::histogram(
+    "dr_db_connect_seconds",
+    &["site", "system", "db"],
+    CONNECT_BOUNDS,
+    "How long successful logins took: resolution, connection, TLS and authentication together",
+);
 
 /// Where the endpoint was learnt.
-pub static ENDPOINT_INFO: Metric = Metric {
-    name: "dr_db_endpoint_info",
-    help: "How the database endpoint is written, always 1: where it was learnt and whether it is an address instead of a name",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db", "source", "is_ip_literal"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static ENDPOINT_INFO: Metric = Metric::gauge(
+    "dr_db_endpoint_info",
+    &["site", "system", "db", "source", "is_ip_literal"],
+    "How the database endpoint is written, always 1: where it was learnt and whether it is an address instead of a name",
+);
 
 /// Whether the endpoint is the one that the owner expects.
-pub static CONFIG_MATCH: Metric = Metric {
-    name: "dr_db_endpoint_config_match",
-    help: "1 if the endpoint that the workload is wired to is the expected one, by host, port and database; absent if none is configured",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::Withheld,
-};
+pub static CONFIG_MATCH: Metric = Metric::gauge("dr_db_endpoint_config_match", &["site", "system", "db"], "1 if the endpoint that the workload is wired to is the expected one, by host, port and database; absent if none is configured").withheld();
 
 /// Whether the application is connected there.
-pub static APP_SESSIONS: Metric = Metric {
-    name: "dr_db_app_sessions",
-    help: "Sessions of the workload's database user that the server showed at the last login, ours not counted",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static APP_SESSIONS: Metric = Metric::gauge(
+    "dr_db_app_sessions",
+    &["site", "system", "db"],
+    "Sessions of the workload's database user that the server showed at the last login, ours not counted",
+);
 
 /// How far the clocks differ.
-pub static CLOCK_OFFSET: Metric = Metric {
-    name: "dr_db_clock_offset_seconds",
-    help: "By how much the clock of the database server was ahead of the exporter's at the last login",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static CLOCK_OFFSET: Metric = Metric::gauge(
+    "dr_db_clock_offset_seconds",
+    &["site", "system", "db"],
+    "By how much the clock of the database server was ahead of the exporter's at the last login",
+);
 
 /// A database as planned.
 #[derive(Clone, Debug, PartialEq)]

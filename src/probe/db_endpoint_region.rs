@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Answer, Kind};
-use crate::model::{Check, Fact, GapReason, Metric, Reason, Shape, Unrenewed};
+use crate::model::{Check, Fact, GapReason, Metric, Reason};
 use crate::net::region::{RegionAnswer, RegionEvidence, Regions};
 
 /// What the documentation says.
@@ -17,7 +17,7 @@ pub static KIND: Kind = Kind {
             guesses. While the server is down the last known region stays.",
     example: "regions:\n  us-east-1: {cidrs: [10.0.0.0/16]}\n  us-west-2: {cidrs: [10.1.0.0/16]}\nsystems:\n  - name: orders\n    databases:\n      - {name: orders, endpoint: {url: {file: /etc/orders/dsn}}, expected_regions: [us-west-2]}",
     metrics: &[&REGION, &MATCH],
-    reasons: &[Reason::WrongRegion, Reason::Dns, Reason::Misconfigured],
+    reasons: &[&[Reason::WrongRegion, Reason::Dns, Reason::Misconfigured]],
 };
 
 /// Every value of the `evidence` label.
@@ -25,22 +25,14 @@ pub const EVIDENCE: &[&str] =
     &["cidr", "server_address", "hostname", "node_topology", "cloud_api", "static", "none"];
 
 /// The region as an info gauge.
-pub static REGION: Metric = Metric {
-    name: "dr_db_endpoint_region",
-    help: "Region of the database endpoint that the workload is wired to, always 1: a configured region, unknown or ambiguous; the last known one stays while the server is down",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db", "db_region", "expected_region", "evidence"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static REGION: Metric = Metric::gauge(
+    "dr_db_endpoint_region",
+    &["site", "system", "db", "db_region", "expected_region", "evidence"],
+    "Region of the database endpoint that the workload is wired to, always 1: a configured region, unknown or ambiguous; the last known one stays while the server is down",
+);
 
 /// Whether it is an expected one.
-pub static MATCH: Metric = Metric {
-    name: "dr_db_endpoint_region_match",
-    help: "1 if the region of the database endpoint is an expected one; absent while it is unknown or ambiguous; from a background check",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "db"],
-    unrenewed: Unrenewed::Withheld,
-};
+pub static MATCH: Metric = Metric::gauge("dr_db_endpoint_region_match", &["site", "system", "db"], "1 if the region of the database endpoint is an expected one; absent while it is unknown or ambiguous; from a background check").withheld();
 
 /// A region with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]

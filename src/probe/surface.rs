@@ -9,9 +9,9 @@ use url::Url;
 
 use super::expect::{Seen, ca_files, compare, needs_body};
 use super::own_requests::Counted;
-use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
+use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
 use crate::config::{Expect, HostPort, Tls};
-use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason, Shape, Unrenewed};
+use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason};
 use crate::net::dial::Fault;
 use crate::net::http::{HttpRequest, SURFACE_CAP};
 
@@ -24,37 +24,26 @@ pub static KIND: Kind = Kind {
     example: "surfaces:\n  - {name: health, url: \"http://10.1.4.7:8080/health\", decisive: true,\n     expect: {status: [200], json: {/database: connected}}}",
     metrics: &[&HEALTHY, &CLAIM_CHANGED],
     reasons: &[
-        Reason::Refused,
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Dns,
-        Reason::Tls,
-        Reason::Certificate,
-        Reason::HttpStatus,
-        Reason::BodyMismatch,
-        Reason::StaleData,
-        Reason::WrongValue,
-        Reason::WrongIdentity,
+        TRANSPORT,
+        &[
+            Reason::HttpStatus,
+            Reason::BodyMismatch,
+            Reason::StaleData,
+            Reason::WrongValue,
+            Reason::WrongIdentity,
+        ],
     ],
 };
 
 /// The claim itself.
-pub static HEALTHY: Metric = Metric {
-    name: "dr_surface_healthy",
-    help: "1 if the surface claims health on every instance; 0 if it does not or did not answer; absent while unknown; from a background check",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "surface", "decisive"],
-    unrenewed: Unrenewed::Withheld,
-};
+pub static HEALTHY: Metric = Metric::gauge("dr_surface_healthy", &["site", "system", "surface", "decisive"], "1 if the surface claims health on every instance; 0 if it does not or did not answer; absent while unknown; from a background check").withheld();
 
 /// When the claim changed.
-pub static CLAIM_CHANGED: Metric = Metric {
-    name: "dr_surface_claim_last_change_timestamp_seconds",
-    help: "When the claim of the surface last changed, in seconds since 1970; its first observation counts as a change",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "surface"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static CLAIM_CHANGED: Metric = Metric::gauge(
+    "dr_surface_claim_last_change_timestamp_seconds",
+    &["site", "system", "surface"],
+    "When the claim of the surface last changed, in seconds since 1970; its first observation counts as a change",
+);
 
 /// A surface as planned.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,11 +15,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::Kind;
 use super::database::text::{Text, as_moment};
 use super::expect::{is_recent, same};
+use super::{Kind, TRANSPORT};
 use crate::config::{ExpectColumn, Newest, Query};
-use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, Shape, Unrenewed, length};
+use crate::model::{Check, Fact, Metric, Outcome, Reason, Role, length};
 use crate::net::dial::Fault;
 use crate::net::postgres::{Budget, fault_of};
 
@@ -52,65 +52,51 @@ pub static KIND: Kind = Kind {
         &super::database::CONFIG_MATCH,
     ],
     reasons: &[
-        Reason::Refused,
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Dns,
-        Reason::Tls,
-        Reason::Certificate,
-        Reason::Auth,
-        Reason::Permission,
-        Reason::Limit,
-        Reason::UndefinedObject,
-        Reason::TooFewRows,
-        Reason::StaleData,
-        Reason::WrongValue,
-        Reason::ReadOnly,
-        Reason::Conflict,
-        Reason::Starting,
-        Reason::Misconfigured,
-        Reason::Internal,
-        Reason::Other,
+        TRANSPORT,
+        &[
+            Reason::Auth,
+            Reason::Permission,
+            Reason::Limit,
+            Reason::UndefinedObject,
+            Reason::TooFewRows,
+            Reason::StaleData,
+            Reason::WrongValue,
+            Reason::ReadOnly,
+            Reason::Conflict,
+            Reason::Starting,
+            Reason::Misconfigured,
+            Reason::Internal,
+            Reason::Other,
+        ],
     ],
 };
 
 const QUERY: &[&str] = &["site", "system", "db", "query"];
 
 /// The product's first namesake.
-pub static SUCCESS: Metric = Metric {
-    name: "dr_synthetic_query_success",
-    help: "1 if the last run of the business query met every assertion within its deadline and is younger than three intervals, judged at the scrape; else 0; absent before the first run ended",
-    shape: Shape::Gauge,
-    labels: QUERY,
-    unrenewed: Unrenewed::BecomesZero,
-};
+pub static SUCCESS: Metric = Metric::gauge("dr_synthetic_query_success", QUERY, "1 if the last run of the business query met every assertion within its deadline and is younger than three intervals, judged at the scrape; else 0; absent before the first run ended").becoming_zero();
 
 /// How long queries take.
-pub static DURATION: Metric = Metric {
-    name: "dr_synthetic_query_duration_seconds",
-    help: "How long the business query took that was answered, without the connection",
-    shape: Shape::Histogram(crate::model::DURATION_BOUNDS),
-    labels: QUERY,
-    unrenewed: Unrenewed::Stays,
-};
+pub static DURATION: Metric = Metric::histogram(
+    "dr_synthetic_query_duration_seconds",
+    QUERY,
+    crate::model::DURATION_BOUNDS,
+    "How long the business query took that was answered, without the connection",
+);
 
 /// How many rows came.
-pub static ROW_COUNT: Metric = Metric {
-    name: "dr_synthetic_query_rows",
-    help: "Rows that the last answered run of the business query looked at; it stops looking at 10000 or at min_rows",
-    shape: Shape::Gauge,
-    labels: QUERY,
-    unrenewed: Unrenewed::Stays,
-};
+pub static ROW_COUNT: Metric = Metric::gauge(
+    "dr_synthetic_query_rows",
+    QUERY,
+    "Rows that the last answered run of the business query looked at; it stops looking at 10000 or at min_rows",
+);
 
 /// How new the data is.
-pub static NEWEST: Metric = Metric {
-    name: "dr_synthetic_data_newest_timestamp_seconds",
-    help: "The newest moment in the query's column at its last answered run, in seconds since 1970",
-    shape: Shape::Gauge,
-    labels: QUERY,
-    unrenewed: Unrenewed::Stays,
-};
+pub static NEWEST: Metric = Metric::gauge(
+    "dr_synthetic_data_newest_timestamp_seconds",
+    QUERY,
+    "The newest moment in the query's column at its last answered run, in seconds since 1970",
+);
 
 /// Under which circumstances a query is asked.
 #[derive(Clone, Copy, Debug)]

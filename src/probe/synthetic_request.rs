@@ -11,9 +11,9 @@ use url::Url;
 
 use super::expect::{Seen, ca_files, compare};
 use super::own_requests::Counted;
-use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
+use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
 use crate::config::{Expect, HostPort, Tls};
-use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed, length};
+use crate::model::{Check, CheckKey, Fact, Metric, Reason, length};
 use crate::net::dial::Fault;
 use crate::net::http::HttpRequest;
 use crate::secret::{Secret, SecretSource};
@@ -31,38 +31,28 @@ pub static KIND: Kind = Kind {
     example: "requests:\n  - {name: list_orders, url: \"http://10.1.4.7:8080/api/v1/orders?limit=1\",\n     headers: {authorization: {file: /etc/dr-exporter/token}},\n     expect: {status: [200], json_exists: [/items/0/id]}, max_latency: 800ms}",
     metrics: &[&SUCCESS, &DURATION],
     reasons: &[
-        Reason::Refused,
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Dns,
-        Reason::Tls,
-        Reason::Certificate,
-        Reason::HttpStatus,
-        Reason::BodyMismatch,
-        Reason::StaleData,
-        Reason::WrongValue,
-        Reason::WrongIdentity,
-        Reason::Misconfigured,
+        TRANSPORT,
+        &[
+            Reason::HttpStatus,
+            Reason::BodyMismatch,
+            Reason::StaleData,
+            Reason::WrongValue,
+            Reason::WrongIdentity,
+            Reason::Misconfigured,
+        ],
     ],
 };
 
 /// Whether the call worked.
-pub static SUCCESS: Metric = Metric {
-    name: "dr_synthetic_request_success",
-    help: "1 if the last business request was answered as expected, in time, and is younger than three intervals; else 0; absent before the first run ended",
-    shape: Shape::Gauge,
-    labels: &["site", "system", "request"],
-    unrenewed: Unrenewed::BecomesZero,
-};
+pub static SUCCESS: Metric = Metric::gauge("dr_synthetic_request_success", &["site", "system", "request"], "1 if the last business request was answered as expected, in time, and is younger than three intervals; else 0; absent before the first run ended").becoming_zero();
 
 /// How long the call took.
-pub static DURATION: Metric = Metric {
-    name: "dr_synthetic_request_duration_seconds",
-    help: "How long business requests took that got an answer: resolution, connection, TLS and answer together",
-    shape: Shape::Histogram(crate::model::DURATION_BOUNDS),
-    labels: &["site", "system", "request"],
-    unrenewed: Unrenewed::Stays,
-};
+pub static DURATION: Metric = Metric::histogram(
+    "dr_synthetic_request_duration_seconds",
+    &["site", "system", "request"],
+    crate::model::DURATION_BOUNDS,
+    "How long business requests took that got an answer: resolution, connection, TLS and answer together",
+);
 
 /// A business call as planned.
 #[derive(Clone, Debug, PartialEq)]

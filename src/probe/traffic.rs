@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use regex::Regex;
 use url::Url;
 
-use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
+use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
 use crate::config::{self, Anchored, PrometheusSource};
-use crate::model::{Check, CheckKey, Fact, Metric, Reason, Shape, Unrenewed, seconds};
+use crate::model::{Check, CheckKey, Fact, Metric, Reason, seconds};
 use crate::traffic::{Judgement, Selectors, Suspicion, Window};
 
 /// What the documentation says.
@@ -28,55 +28,61 @@ pub static KIND: Kind = Kind {
     example: "traffic:\n  - workload: api-server\n    expected: false\n    counter: http_requests_total\n    business: {handler: \"/api/.+\"}\n    probes: {handler: \"/health|/ready|/metrics\"}\n    handlers_required: [/api/v1/orders]\n    errors: {metric: app_errors_total}\n    window: 24h",
     metrics: &[&ZERO, &BUSINESS, &PROBES, &SYNTHETIC, &LAST, &SUSPECT, &COMPLETE],
     reasons: &[
-        Reason::Missing,
-        Reason::Refused,
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Dns,
-        Reason::Tls,
-        Reason::Certificate,
-        Reason::HttpStatus,
-        Reason::BodyMismatch,
-        Reason::Limit,
-        Reason::Misconfigured,
-        Reason::Other,
+        TRANSPORT,
+        &[
+            Reason::Missing,
+            Reason::HttpStatus,
+            Reason::BodyMismatch,
+            Reason::Limit,
+            Reason::Misconfigured,
+            Reason::Other,
+        ],
     ],
 };
 
 const WORKLOAD: &[&str] = &["site", "system", "workload"];
 
-macro_rules! of_workload {
-    ($($(#[doc = $doc:literal])+ $name:ident: $full:literal, $shape:ident, $unrenewed:ident, $help:literal;)+) => {
-        $($(#[doc = $doc])+
-        pub static $name: Metric = Metric {
-            name: $full, help: $help, shape: Shape::$shape, labels: WORKLOAD, unrenewed: Unrenewed::$unrenewed,
-        };)+
-    };
-}
+/// The product's third namesake.
+pub static ZERO: Metric = Metric::gauge("dr_traffic_zero_business_requests", WORKLOAD, "1 if no business request was counted over the complete window, our own taken off, while the counters prove alive; absent while unknown; from a background check").withheld();
 
-of_workload! {
-    /// The product's third namesake.
-    ZERO: "dr_traffic_zero_business_requests", Gauge, Withheld,
-        "1 if no business request was counted over the complete window, our own taken off, while the counters prove alive; absent while unknown; from a background check";
-    /// Business requests.
-    BUSINESS: "dr_traffic_business_requests_total", Counter, Stays,
-        "Business requests that the workload counted since the exporter began to watch, our own taken off";
-    /// Probe requests.
-    PROBES: "dr_traffic_probe_requests_total", Counter, Stays,
-        "Probe requests that the workload counted since the exporter began to watch";
-    /// Our own requests.
-    SYNTHETIC: "dr_traffic_synthetic_requests_total", Counter, Stays,
-        "Business requests of the exporter itself that the workload counted";
-    /// The last business request.
-    LAST: "dr_traffic_last_business_request_timestamp_seconds", Gauge, Stays,
-        "When a business request was last counted, in seconds since 1970; 0 if none was ever seen";
-    /// Counters that are not to be believed.
-    SUSPECT: "dr_traffic_accounting_suspect", Gauge, Withheld,
-        "1 if the counters are not to be believed: a required handler is missing, errors grow while requests do not, or nothing moves";
-    /// A complete window.
-    COMPLETE: "dr_traffic_window_complete", Gauge, BecomesZero,
-        "1 if every instance was read over the whole window, with no gap longer than two intervals";
-}
+/// Business requests.
+pub static BUSINESS: Metric = Metric::counter(
+    "dr_traffic_business_requests_total",
+    WORKLOAD,
+    "Business requests that the workload counted since the exporter began to watch, our own taken off",
+);
+
+/// Probe requests.
+pub static PROBES: Metric = Metric::counter(
+    "dr_traffic_probe_requests_total",
+    WORKLOAD,
+    "Probe requests that the workload counted since the exporter began to watch",
+);
+
+/// Our own requests.
+pub static SYNTHETIC: Metric = Metric::counter(
+    "dr_traffic_synthetic_requests_total",
+    WORKLOAD,
+    "Business requests of the exporter itself that the workload counted",
+);
+
+/// The last business request.
+pub static LAST: Metric = Metric::gauge(
+    "dr_traffic_last_business_request_timestamp_seconds",
+    WORKLOAD,
+    "When a business request was last counted, in seconds since 1970; 0 if none was ever seen",
+);
+
+/// Counters that are not to be believed.
+pub static SUSPECT: Metric = Metric::gauge("dr_traffic_accounting_suspect", WORKLOAD, "1 if the counters are not to be believed: a required handler is missing, errors grow while requests do not, or nothing moves").withheld();
+
+/// A complete window.
+pub static COMPLETE: Metric = Metric::gauge(
+    "dr_traffic_window_complete",
+    WORKLOAD,
+    "1 if every instance was read over the whole window, with no gap longer than two intervals",
+)
+.becoming_zero();
 
 /// Business traffic of one workload as planned.
 #[derive(Clone, Debug, PartialEq)]

@@ -64,7 +64,7 @@ fn render(out: &mut String) -> fmt::Result {
 fn kind_section(out: &mut String, kind: &Kind) -> fmt::Result {
     let Kind { check, about, example, metrics, reasons } = kind;
     let metrics: Vec<_> = metrics.iter().map(|metric| format!("`{}`", metric.name)).collect();
-    let reasons: Vec<_> = reasons.iter().map(|reason| format!("`{reason}`")).collect();
+    let reasons: Vec<_> = reasons.iter().copied().flatten().map(|reason| format!("`{reason}`")).collect();
     writeln!(out, "\n## `{check}`\n\n{about}\n\n```yaml\n{example}\n```\n")?;
     writeln!(out, "Metrics: {}.\n\nReasons: {}.", metrics.join(", "), reasons.join(", "))
 }

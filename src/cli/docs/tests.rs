@@ -180,6 +180,7 @@ fn the_example_of_every_kind_is_configuration() {
         assert_eq!(parses(&yaml), Ok(()), "{check}:\n{yaml}");
         assert!(parses(&yaml.replace("name:", "nam:")).is_err(), "{check}: the example was not even read");
         assert!(about.ends_with('.') && !metrics.is_empty(), "{check}");
+        let reasons = reasons.concat();
         assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), reasons.len(), "{check}: a reason twice");
     }
 }
