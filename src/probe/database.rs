@@ -27,7 +27,13 @@ const QUERIES: usize = 0;
 const REGION: usize = 1;
 
 /// Whether we were let in.
-pub static CONNECT_SUCCESS: Metric = Metric::gauge("dr_db_connect_success", &["site", "system", "db"], "1 if the last login to the database, with the workload's credentials on a new connection, succeeded and is younger than three intervals; else 0").becoming_zero();
+pub static CONNECT_SUCCESS: Metric = Metric::gauge(
+    "dr_db_connect_success",
+    &["site", "system", "db"],
+    "1 if the last login to the database, with the workload's credentials on a new connection, \
+     succeeded and is younger than three intervals; else 0",
+)
+.becoming_zero();
 
 /// How long it takes to be let in.
 pub static CONNECT_SECONDS: Metric = Metric::histogram(
@@ -41,17 +47,25 @@ pub static CONNECT_SECONDS: Metric = Metric::histogram(
 pub static ENDPOINT_INFO: Metric = Metric::gauge(
     "dr_db_endpoint_info",
     &["site", "system", "db", "source", "is_ip_literal"],
-    "How the database endpoint is written, always 1: where it was learnt and whether it is an address instead of a name",
+    "How the database endpoint is written, always 1: where it was learnt and whether it is an \
+     address instead of a name",
 );
 
 /// Whether the endpoint is the one that the owner expects.
-pub static CONFIG_MATCH: Metric = Metric::gauge("dr_db_endpoint_config_match", &["site", "system", "db"], "1 if the endpoint that the workload is wired to is the expected one, by host, port and database; absent if none is configured").withheld();
+pub static CONFIG_MATCH: Metric = Metric::gauge(
+    "dr_db_endpoint_config_match",
+    &["site", "system", "db"],
+    "1 if the endpoint that the workload is wired to is the expected one, by host, port and \
+     database; absent if none is configured",
+)
+.withheld();
 
 /// Whether the application is connected there.
 pub static APP_SESSIONS: Metric = Metric::gauge(
     "dr_db_app_sessions",
     &["site", "system", "db"],
-    "Sessions of the workload's database user that the server showed at the last login, ours not counted",
+    "Sessions of the workload's database user that the server showed at the last login, ours not \
+     counted",
 );
 
 /// How far the clocks differ.

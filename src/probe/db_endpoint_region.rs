@@ -28,11 +28,18 @@ pub const EVIDENCE: &[&str] =
 pub static REGION: Metric = Metric::gauge(
     "dr_db_endpoint_region",
     &["site", "system", "db", "db_region", "expected_region", "evidence"],
-    "Region of the database endpoint that the workload is wired to, always 1: a configured region, unknown or ambiguous; the last known one stays while the server is down",
+    "Region of the database endpoint that the workload is wired to, always 1: a configured \
+     region, unknown or ambiguous; the last known one stays while the server is down",
 );
 
 /// Whether it is an expected one.
-pub static MATCH: Metric = Metric::gauge("dr_db_endpoint_region_match", &["site", "system", "db"], "1 if the region of the database endpoint is an expected one; absent while it is unknown or ambiguous; from a background check").withheld();
+pub static MATCH: Metric = Metric::gauge(
+    "dr_db_endpoint_region_match",
+    &["site", "system", "db"],
+    "1 if the region of the database endpoint is an expected one; absent while it is unknown or \
+     ambiguous; from a background check",
+)
+.withheld();
 
 /// A region with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,13 +36,20 @@ pub static KIND: Kind = Kind {
 };
 
 /// The claim itself.
-pub static HEALTHY: Metric = Metric::gauge("dr_surface_healthy", &["site", "system", "surface", "decisive"], "1 if the surface claims health on every instance; 0 if it does not or did not answer; absent while unknown; from a background check").withheld();
+pub static HEALTHY: Metric = Metric::gauge(
+    "dr_surface_healthy",
+    &["site", "system", "surface", "decisive"],
+    "1 if the surface claims health on every instance; 0 if it does not or did not answer; absent \
+     while unknown; from a background check",
+)
+.withheld();
 
 /// When the claim changed.
 pub static CLAIM_CHANGED: Metric = Metric::gauge(
     "dr_surface_claim_last_change_timestamp_seconds",
     &["site", "system", "surface"],
-    "When the claim of the surface last changed, in seconds since 1970; its first observation counts as a change",
+    "When the claim of the surface last changed, in seconds since 1970; its first observation \
+     counts as a change",
 );
 
 /// A surface as planned.

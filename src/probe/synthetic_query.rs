@@ -74,7 +74,14 @@ pub static KIND: Kind = Kind {
 const QUERY: &[&str] = &["site", "system", "db", "query"];
 
 /// The product's first namesake.
-pub static SUCCESS: Metric = Metric::gauge("dr_synthetic_query_success", QUERY, "1 if the last run of the business query met every assertion within its deadline and is younger than three intervals, judged at the scrape; else 0; absent before the first run ended").becoming_zero();
+pub static SUCCESS: Metric = Metric::gauge(
+    "dr_synthetic_query_success",
+    QUERY,
+    "1 if the last run of the business query met every assertion within its deadline and is \
+     younger than three intervals, judged at the scrape; else 0; absent before the first run \
+     ended",
+)
+.becoming_zero();
 
 /// How long queries take.
 pub static DURATION: Metric = Metric::histogram(
@@ -88,7 +95,8 @@ pub static DURATION: Metric = Metric::histogram(
 pub static ROW_COUNT: Metric = Metric::gauge(
     "dr_synthetic_query_rows",
     QUERY,
-    "Rows that the last answered run of the business query looked at; it stops looking at 10000 or at min_rows",
+    "Rows that the last answered run of the business query looked at; it stops looking at 10000 \
+     or at min_rows",
 );
 
 /// How new the data is.

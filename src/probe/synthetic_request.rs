@@ -44,14 +44,21 @@ pub static KIND: Kind = Kind {
 };
 
 /// Whether the call worked.
-pub static SUCCESS: Metric = Metric::gauge("dr_synthetic_request_success", &["site", "system", "request"], "1 if the last business request was answered as expected, in time, and is younger than three intervals; else 0; absent before the first run ended").becoming_zero();
+pub static SUCCESS: Metric = Metric::gauge(
+    "dr_synthetic_request_success",
+    &["site", "system", "request"],
+    "1 if the last business request was answered as expected, in time, and is younger than three \
+     intervals; else 0; absent before the first run ended",
+)
+.becoming_zero();
 
 /// How long the call took.
 pub static DURATION: Metric = Metric::histogram(
     "dr_synthetic_request_duration_seconds",
     &["site", "system", "request"],
     crate::model::DURATION_BOUNDS,
-    "How long business requests took that got an answer: resolution, connection, TLS and answer together",
+    "How long business requests took that got an answer: resolution, connection, TLS and answer \
+     together",
 );
 
 /// A business call as planned.

@@ -43,13 +43,20 @@ pub static KIND: Kind = Kind {
 const WORKLOAD: &[&str] = &["site", "system", "workload"];
 
 /// The product's third namesake.
-pub static ZERO: Metric = Metric::gauge("dr_traffic_zero_business_requests", WORKLOAD, "1 if no business request was counted over the complete window, our own taken off, while the counters prove alive; absent while unknown; from a background check").withheld();
+pub static ZERO: Metric = Metric::gauge(
+    "dr_traffic_zero_business_requests",
+    WORKLOAD,
+    "1 if no business request was counted over the complete window, our own taken off, while the \
+     counters prove alive; absent while unknown; from a background check",
+)
+.withheld();
 
 /// Business requests.
 pub static BUSINESS: Metric = Metric::counter(
     "dr_traffic_business_requests_total",
     WORKLOAD,
-    "Business requests that the workload counted since the exporter began to watch, our own taken off",
+    "Business requests that the workload counted since the exporter began to watch, our own taken \
+     off",
 );
 
 /// Probe requests.
@@ -74,7 +81,13 @@ pub static LAST: Metric = Metric::gauge(
 );
 
 /// Counters that are not to be believed.
-pub static SUSPECT: Metric = Metric::gauge("dr_traffic_accounting_suspect", WORKLOAD, "1 if the counters are not to be believed: a required handler is missing, errors grow while requests do not, or nothing moves").withheld();
+pub static SUSPECT: Metric = Metric::gauge(
+    "dr_traffic_accounting_suspect",
+    WORKLOAD,
+    "1 if the counters are not to be believed: a required handler is missing, errors grow while \
+     requests do not, or nothing moves",
+)
+.withheld();
 
 /// A complete window.
 pub static COMPLETE: Metric = Metric::gauge(
