@@ -83,6 +83,7 @@ async fn l06_a_catch_all_with_plausible_json_knows_too_many_paths() {
     let start = async |base: String| {
         Config::default()
             .surface("health", &format!("{base}/health"), "decisive: true, expect: {json: {/status: ok}}")
+            .surface("front", &format!("{base}/health"), "expect: {unknown_path_status: [404]}")
             .request("list_orders", &format!("{base}/api/v1/orders"), expect)
             .start()
             .await
@@ -90,6 +91,7 @@ async fn l06_a_catch_all_with_plausible_json_knows_too_many_paths() {
     let (right, wrong) = tokio::join!(start(site.app.url("")), start(format!("http://{address}")));
     right.is_fine().await;
     wrong.fails("synthetic_request", "list_orders", "wrong_identity").await;
+    wrong.fails("surface", "front", "wrong_identity").await;
     wrong.pages().await;
 }
 
