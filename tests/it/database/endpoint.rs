@@ -191,3 +191,16 @@ async fn t19_a_database_that_is_meant_to_be_remote() {
         assert_eq!(seen.get(MATCH, system, &[]), Some(1.0));
     }
 }
+
+#[tokio::test]
+async fn without_regions_nobody_is_asked_about_them() {
+    let node = Pg::single(west_ip()).await;
+    let app = liar("west", west_ip(), &node.dsn("app")).await;
+    let mut site = west(&[system("orders", &app, at(&node.dsn("app")), &[list()])]);
+    site.as_object_mut().expect("a mapping").remove("regions");
+    let exporter = start(&site).await;
+    let seen = usable(&exporter, "orders").await;
+    assert_eq!(seen.status("orders", "db_endpoint_region"), "skipped");
+    assert_eq!(seen.labels(REGION, "orders")["db_region"], "unknown");
+    assert_eq!(seen.get(MATCH, "orders", &[]), None);
+}
