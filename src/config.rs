@@ -38,7 +38,7 @@ pub use outside::{Certificate, Dns, Infrastructure, RecordType};
 pub use problem::{Problem, Problems};
 pub use reference::reference_markdown;
 pub use scalar::{Anchored, ConnectTo, HostPort, HttpUrl, Moment, NameServer, Pattern, Span};
-pub use schedule::{Schedule, Scheduled, schedule};
+pub use schedule::{Schedule, Scheduled};
 pub use schema::json_schema;
 pub use site::{
     Attempts, Aws, Cloud, Config, Defaults, HighAvailability, Kubernetes, KubernetesMode, Lease, Limits,

@@ -17,7 +17,6 @@
 //! Sources: prometheus.io "Exposition formats"; OpenMetrics 1.0 sections "ABNF" and "Overall Structure";
 //! prometheus/prometheus `model/textparse` (`promlex.l`, `openmetricslex.l`).
 
-mod inflate;
 mod labels;
 mod line;
 #[cfg(test)]
@@ -26,7 +25,6 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-pub use inflate::{InflateError, inflate};
 pub use labels::Labels;
 
 /// The grammar that a body is written in.
@@ -231,15 +229,6 @@ impl MetricType {
             Self::Info => &["_info"],
             Self::Gauge | Self::StateSet | Self::Unknown => &[],
         }
-    }
-}
-
-// === impl SyntaxError ===
-
-impl SyntaxError {
-    /// Whether the end of the body is missing, so that samples may be missing too.
-    pub fn is_truncation(&self) -> bool {
-        self.what == Fault::Truncated
     }
 }
 

@@ -76,7 +76,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("config.rs", "std::fs", "`load` reads the file; `parse`, which does the work, is given its text"),
     ("config.rs", "std::io", "`load` reads no more of a file than is allowed"),
     ("config/schema.rs", "LazyLock", "the validator is compiled once, from constants"),
-    ("exposition/inflate.rs", "std::io", "`Read` over bytes in memory, which is how flate2 inflates"),
     ("report/fixture.rs", "ledger::Ledger", "tests only: the incident as it is remembered"),
     ("probe/expect.rs", "net::http", "the answer of an exchange, as a value that is looked at"),
 ];

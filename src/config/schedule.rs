@@ -36,11 +36,6 @@ pub trait Scheduled {
     }
 }
 
-/// When the checks of a section run.
-pub fn schedule(section: &impl Scheduled, defaults: &Defaults) -> Schedule {
-    section.schedule(defaults)
-}
-
 macro_rules! scheduled {
     ($($section:ty),+ $(,)?) => {
         $(impl Scheduled for $section {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Attempts, Config, Loaded, Problems, masked_yaml, parse, schedule};
+use super::{Attempts, Config, Loaded, Problems, Scheduled, masked_yaml, parse};
 
 /// A copy of the contract, `config.example.yaml`.
 const EXAMPLE: &str = include_str!("testdata/example.yaml");
@@ -32,7 +32,7 @@ fn a_file_without_a_cluster_is_read_with_its_defaults() {
     assert_eq!(warnings, []);
     assert_eq!(text, STATIC);
     let system = &config.systems[0];
-    let schedule = schedule(&system.databases[0], &config.defaults);
+    let schedule = system.databases[0].schedule(&config.defaults);
     assert_eq!(schedule.interval, Duration::from_secs(30));
     assert_eq!(schedule.timeout, Duration::from_secs(5));
     assert_eq!(schedule.attempts, Attempts { pass: 1, of: 1 });

@@ -3,10 +3,6 @@
 //! `TEXT` was served to Prometheus 3 (`up`, `down`) and piped into `promtool check metrics`; `OPEN` was given to
 //! `promtool tsdb create-blocks-from openmetrics`, which runs the server's own parser.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::*;
@@ -207,7 +203,7 @@ fn a_cut_open_metrics_body_says_so() {
     assert_eq!(faults(b"a 1\n# EOF\n\n", Format::OpenMetrics), [(3, 1, Fault::AfterEof)]);
     // A filter must not hide the cut.
     let last = samples(&whole[..4], Format::OpenMetrics, |_| false).last().unwrap().unwrap_err();
-    assert!(last.is_truncation());
+    assert_eq!(last.what, Fault::Truncated);
 }
 
 #[test]
@@ -263,26 +259,6 @@ fn a_hundred_thousand_lines_are_all_read() {
     assert_eq!(sum, 4_999_950_000.0);
 }
 
-#[test]
-fn gzip_is_unpacked_under_its_cap() {
-    let pack = |bytes: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
-    let two_members = [pack(b"a 1\n"), pack(b"b 2\n")].concat();
-    assert_eq!(inflate(&two_members, 8), Ok(b"a 1\nb 2\n".to_vec()));
-    assert_eq!(inflate(&two_members, 7), Err(InflateError::TooLarge { cap: 7 }));
-    let bomb = pack(&vec![b'0'; 20_000_000]);
-    assert!(bomb.len() < 30_000);
-    assert_eq!(inflate(&bomb, 1_000_000), Err(InflateError::TooLarge { cap: 1_000_000 }));
-    let just = pack(&vec![b'0'; 100_000]);
-    assert!(inflate(&just, 100_000).is_ok_and(|out| out.len() == 100_000 && out.capacity() == 100_000));
-    assert_eq!(inflate(&two_members[..two_members.len() - 3], 99), Err(InflateError::Corrupt));
-    assert_eq!(inflate(b"a 1\n", 99), Err(InflateError::Corrupt));
-    assert_eq!(inflate(b"", 99), Err(InflateError::Corrupt));
-}
-
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -330,7 +306,6 @@ proptest! {
             let lines = body.split(|byte| *byte == b'\n').count();
             prop_assert!(all(&body, format).len() <= lines + 1);
         }
-        let _ = inflate(&body, 1000);
     }
 
     #[test]

@@ -104,12 +104,7 @@ impl Window {
         &self.selectors
     }
 
-    /// The instances that were read, or asked in vain, and have not left.
-    pub fn instances(&self) -> Vec<String> {
-        self.current.keys().cloned().collect()
-    }
-
-    /// The same, and those that left within the last window.
+    /// The instances that were read, or asked in vain, and those that left within the last window.
     pub fn remembered(&self) -> BTreeSet<String> {
         self.current.keys().chain(self.gone.keys()).cloned().collect()
     }

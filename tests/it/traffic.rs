@@ -261,11 +261,7 @@ async fn a_hundred_thousand_lines_are_read_in_time() {
     };
     page(10, 10);
     let url = format!("http://{}", server.address());
-    let config = format!(
-        "site: {{name: dr-west, region: us-west-2, role: standby}}\ndefaults: {{interval: 1s, timeout: 900ms}}\n\
-         systems: [{{name: orders, workloads: [{{name: api, instances: [{{name: a, url: \"{url}\"}}]}}],\n  \
-         traffic: [{{workload: api, counter: http_requests_total, business: {{handler: \"/api/.+\"}}, window: 3s}}]}}]\n"
-    );
+    let config = one_instance(&url);
     let exporter = Exporter::start(&config).await;
     wait(&exporter, "dr_traffic_business_requests_total", 0.0).await;
     page(17, 20);
@@ -273,15 +269,20 @@ async fn a_hundred_thousand_lines_are_read_in_time() {
     wait(&exporter, ZERO, 0.0).await;
 }
 
+/// The traffic of a workload whose one instance answers at this URL.
+fn one_instance(url: &str) -> String {
+    format!(
+        "site: {{name: dr-west, region: us-west-2, role: standby}}\ndefaults: {{interval: 1s, timeout: 900ms}}\n\
+         systems: [{{name: orders, workloads: [{{name: api, instances: [{{name: a, url: \"{url}\"}}]}}],\n  \
+         traffic: [{{workload: api, counter: http_requests_total, business: {{handler: \"/api/.+\"}}, window: 3s}}]}}]\n"
+    )
+}
+
 #[tokio::test]
 async fn broken_metrics_are_blindness() {
     let server = FixedServer::start(west_ip()).await;
     let url = format!("http://{}", server.address());
-    let config = format!(
-        "site: {{name: dr-west, region: us-west-2, role: standby}}\ndefaults: {{interval: 1s, timeout: 900ms}}\n\
-         systems: [{{name: orders, workloads: [{{name: api, instances: [{{name: a, url: \"{url}\"}}]}}],\n  \
-         traffic: [{{workload: api, counter: http_requests_total, business: {{handler: \"/api/.+\"}}, window: 3s}}]}}]\n"
-    );
+    let config = one_instance(&url);
     let exporter = Exporter::start(&config).await;
     exporter.ends("traffic", "api", "unknown", "http_status").await;
     server.page("/metrics", "text/html", "<html>");

@@ -173,6 +173,25 @@ async fn a_gzip_bomb_is_cut_by_its_decoded_size() {
 }
 
 #[tokio::test]
+async fn gzip_is_unpacked_whole_under_its_cap_or_is_a_failure() {
+    let two_members = [gzip(b"a 1\n"), gzip(b"b 2\n")].concat();
+    let unpacked = async |body: &[u8], cap: usize| {
+        let (listener, url) = bound().await;
+        let request = HttpRequest { cap, ..HttpRequest::get(url) };
+        let served = serve(listener, ok("content-encoding: gzip\r\n", body));
+        tokio::join!(served, async { client().send(&request).await }).1
+    };
+    let whole = unpacked(&two_members, 8).await.unwrap();
+    assert_eq!((whole.end, &whole.body[..]), (BodyEnd::Complete, &b"a 1\nb 2\n"[..]));
+    let cut = unpacked(&two_members, 7).await.unwrap();
+    assert_eq!((cut.end, cut.body.len()), (BodyEnd::Truncated, 7));
+    for corrupt in [&two_members[..two_members.len() - 3], b"a 1\n"] {
+        let fault = unpacked(corrupt, 99).await.unwrap_err();
+        assert_eq!((fault.reason, fault.ours), (Reason::Other, false), "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_off_is_a_failure() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"[..],
