@@ -62,8 +62,23 @@ impl PgPair {
         west.follow(&east);
         tokio::join!(east.start(), west.start());
         let pair = Self { east, west };
+        // Nothing is written yet, so having caught up does not show that the stream runs.
+        pair.wait_until_streaming().await;
         pair.wait_until_caught_up().await;
         pair
+    }
+
+    /// Waits until the standby is fed by a connection. One that came while the primary was starting tries again after
+    /// `wal_retrieve_retry_interval`.
+    async fn wait_until_streaming(&self) {
+        eventually("the standby streams", PATIENCE, async || {
+            match self.west.try_sql("select status from pg_stat_wal_receiver").await {
+                Ok(rows) if rows == [[Some("streaming".to_owned())]] => Ok(()),
+                Ok(rows) => Err(format!("its receiver is {rows:?}:\n{}", self.west.log())),
+                Err(why) => Err(why),
+            }
+        })
+        .await;
     }
 
     /// Waits until the standby has replayed all that the primary has written.
