@@ -5,7 +5,11 @@
 
 pub mod cluster;
 pub mod inventory;
+pub mod learnt;
 pub mod objects;
+pub mod surfaces;
+pub mod services;
+pub mod metrics_port;
 
 pub use cluster::Cluster;
 pub use inventory::{ControllerKind, Feed, Inventory, ObjectRef, Only, Sight, WorkloadRef};
@@ -64,4 +68,12 @@ pub fn in_sight<'f>(inventory: &Inventory, feeds: impl IntoIterator<Item = &'f F
             Gap::blind(format!("the first list of {} is not here yet", feed.resource.plural()))
         }
     })
+}
+/// x
+pub async fn stirred(cluster: &Cluster, last: impl Fn() -> Option<String>, look: impl Fn(&Inventory) -> String) {
+    let mut changes = cluster.changes();
+    loop {
+        if last().is_some_and(|last| last != cluster.read(&look)) { return; }
+        if changes.changed().await.is_err() { std::future::pending::<()>().await; }
+    }
 }

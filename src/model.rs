@@ -268,6 +268,16 @@ closed_set! {
 }
 
 closed_set! {
+    /// Which question the kubelet puts to a container.
+    ProbeKind {
+        /// Whether it may get requests.
+        Readiness => "readiness",
+        /// Whether it must be started again.
+        Liveness => "liveness",
+    }
+}
+
+closed_set! {
     /// A kind of object of a cluster that is watched; the `resource` label.
     Resource {
         /// Deployments.

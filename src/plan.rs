@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::config::{self, Announcement, Config, ConnectTo, Scheduled, TrafficSource};
-use crate::model::{Check, CheckKey, Role};
+use crate::config::{self, Announcement, Config, ConnectTo, Scheduled, SiteIdentity, TrafficSource};
+use crate::discovery::Wanted;
+use crate::model::{Check, CheckKey, ProbeKind, Role, Strategy};
+use crate::probe::instances::{Door, Instances};
 use crate::probe::own_requests::Counted;
-use crate::probe::{Ask, database, surface, synthetic_request, traffic};
-use crate::report::{Declared, DeclaredSurface, DeclaredSystem, Waiver, Window};
+use crate::probe::{
+    Ask, create_dry_run, database, dependency, image_origin, site_identity, surface, synthetic_request, traffic, workload,
+};
+use crate::report::{Declared, DeclaredSurface, DeclaredSystem, DeclaredWorkload, Waiver, Window};
 
 /// What follows from a configuration.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct Plan {
     pub declared: Declared,
     /// Everything that is asked.
     pub asks: Vec<Ask>,
+    /// What has to be known of the cluster for it.
+    pub wanted: Wanted,
 }
 
 /// Plans everything that a checked configuration asks for.
@@ -32,10 +38,49 @@ pub fn plan(config: &Config) -> Plan {
         }
         systems.push(planner.declared());
     }
+    if let (Some(SiteIdentity { node_label }), false) = (&config.site.identity, retired) {
+        let key = |system: &config::System| CheckKey {
+            system: Arc::from(system.name.as_str()),
+            check: Check::SiteIdentity,
+            target: Arc::from(config.site.name.as_str()),
+        };
+        asks.push(Ask::SiteIdentity(site_identity::Spec {
+            keys: config.systems.iter().map(key).collect(),
+            region: config.site.region.clone(),
+            node_label: node_label.clone(),
+            schedule: config.defaults.schedule(),
+        }));
+    }
     let site = Arc::from(config.site.name.as_str());
     Plan {
+        wanted: wanted(config),
         declared: Declared { site, region: config.site.region.clone(), role: config.site.role, systems },
         asks,
+    }
+}
+
+/// A surface that follows from a probe of the pods.
+struct Found<'a> {
+    workload: &'a config::Workload,
+    kind: ProbeKind,
+}
+
+/// What a configuration has to know of the cluster. Nothing of a retired site, and nothing where no object is named.
+fn wanted(config: &Config) -> Wanted {
+    if config.site.role == Role::Retired {
+        return Wanted::default();
+    }
+    let systems = || config.systems.iter();
+    let surfaces = systems().flat_map(|system| &system.surfaces).map(|surface| &surface.connect_to);
+    let requests = systems().flat_map(|system| &system.requests).map(|request| &request.connect_to);
+    let service = |connect_to: &Option<ConnectTo>| match connect_to {
+        Some(ConnectTo::Service { namespace, .. }) => Some(Arc::from(namespace.as_str())),
+        Some(ConnectTo::Address(_)) | None => None,
+    };
+    Wanted {
+        workloads: systems().flat_map(|system| &system.workloads).filter_map(config::Workload::reference).collect(),
+        services: surfaces.chain(requests).filter_map(service).collect(),
+        site_identity: config.site.identity.is_some(),
     }
 }
 
@@ -43,6 +88,22 @@ struct Planner<'a> {
     config: &'a Config,
     system: &'a config::System,
     name: Arc<str>,
+}
+
+// === impl Found ===
+
+impl Found<'_> {
+    fn name(&self) -> String {
+        format!("{}-{}", self.workload.label().unwrap_or_default(), self.kind)
+    }
+
+    /// Whether a pod gets traffic is decided by its readiness; its liveness only starts it again.
+    fn decisive(&self) -> bool {
+        match self.kind {
+            ProbeKind::Readiness => true,
+            ProbeKind::Liveness => false,
+        }
+    }
 }
 
 // === impl Planner ===
@@ -56,9 +117,46 @@ impl Planner<'_> {
         let system = self.system;
         let databases = system.databases.iter().map(|database| Ask::Database(self.database(database)));
         let surfaces = system.surfaces.iter().map(|surface| Ask::Surface(self.surface(surface)));
+        let found = self.found().map(|found| Ask::Surface(self.found_surface(&found)));
         let requests = system.requests.iter().map(|request| Ask::Request(self.request(request)));
         let traffic = system.traffic.iter().map(|traffic| Ask::Traffic(self.traffic(traffic)));
-        databases.chain(surfaces).chain(requests).chain(traffic)
+        let dependencies =
+            system.dependencies.iter().map(|dependency| Ask::Dependency(self.dependency(dependency)));
+        let workloads = system.workloads.iter().flat_map(|workload| self.in_the_cluster(workload));
+        let outside = databases.chain(surfaces).chain(found).chain(dependencies).chain(requests);
+        outside.chain(traffic).chain(workloads)
+    }
+
+    /// What is asked of the cluster about a workload.
+    fn in_the_cluster(&self, workload: &config::Workload) -> Vec<Ask> {
+        let (Some(name), Some(reference)) = (workload.label(), workload.reference()) else { return Vec::new() };
+        let (site, schedule) = (&self.config.site, workload.schedule(&self.config.defaults));
+        // The first workload of a namespace speaks for its CronJobs.
+        let mut of_namespace = self.system.workloads.iter().filter(|other| other.namespace == workload.namespace);
+        let looked_at = workload::Spec {
+            system: self.name.clone(),
+            name: Arc::from(name),
+            workload: reference.clone(),
+            role: site.role,
+            strategy: self.system.strategy(),
+            required: workload.replicas_required,
+            cron_jobs_allowed: workload.cron_jobs.allowed.clone(),
+            asks_cron_jobs: of_namespace.next().is_some_and(|first| std::ptr::eq(first, workload)),
+            schedule,
+        };
+        let images = image_origin::Spec {
+            key: self.key(Check::ImageOrigin, name),
+            workload: reference.clone(),
+            site_region: site.region.clone(),
+            regions: self.config.regions.keys().cloned().collect(),
+            schedule,
+        };
+        let mut asks = vec![Ask::Workload(looked_at), Ask::ImageOrigin(images)];
+        if self.config.kubernetes.create_dry_run {
+            let key = self.key(Check::CreateDryRun, name);
+            asks.push(Ask::CreateDryRun(create_dry_run::Spec { key, workload: reference, schedule }));
+        }
+        asks
     }
 
     fn database(&self, database: &config::Database) -> database::Spec {
@@ -76,25 +174,54 @@ impl Planner<'_> {
     }
 
     fn surface(&self, surface: &config::Surface) -> surface::Spec {
-        let instances = match (&surface.url, &surface.path) {
-            (Some(url), _) => vec![(surface.name.clone(), url.0.clone())],
-            (None, path) => self
-                .instances(surface.workload.as_deref())
-                .map(|instance| {
-                    let url = at(&instance.url.0, surface.port, path.as_deref().unwrap_or("/"));
-                    (instance.name.clone(), url)
-                })
-                .collect(),
+        let path = surface.path.as_deref().unwrap_or("/");
+        let door = Door::At { port: surface.port, path: path.to_owned() };
+        let instances = match &surface.url {
+            Some(url) => Instances::Given(vec![(surface.name.clone(), url.0.clone())]),
+            None => self.instances(surface.workload.as_deref(), door, surface.port, path),
         };
         surface::Spec {
             key: self.key(Check::Surface, &surface.name),
             decisive: surface.decisive,
             instances,
-            connect_to: address(surface.connect_to.as_ref()),
+            connect_to: surface.connect_to.clone(),
+            covered_by: Vec::new(),
             tls: surface.tls.clone(),
             counted: self.counted(surface.workload.as_ref()),
             expect: surface.expect.clone(),
             schedule: surface.schedule(&self.config.defaults),
+        }
+    }
+
+    /// The surfaces that follow from the probes of pods: two of each workload in a cluster. One that the file names
+    /// alike stands in for it.
+    fn found(&self) -> impl Iterator<Item = Found<'_>> {
+        let of = |workload| {
+            [ProbeKind::Readiness, ProbeKind::Liveness].map(|kind| Found { workload, kind }).into_iter()
+        };
+        let workloads = self.system.workloads.iter().filter(|workload| workload.reference().is_some());
+        workloads.flat_map(of).filter(|found| {
+            let name = found.name();
+            !self.system.surfaces.iter().any(|surface| surface.name == name)
+        })
+    }
+
+    /// The kubelet takes every status from 200 to 399 for health.
+    fn found_surface(&self, found: &Found<'_>) -> surface::Spec {
+        let workload = found.workload;
+        let said = self.system.surfaces.iter().filter(|surface| surface.workload.as_deref() == workload.label());
+        surface::Spec {
+            key: self.key(Check::Surface, &found.name()),
+            decisive: found.decisive(),
+            instances: self.instances(workload.label(), Door::Probe(found.kind), None, "/"),
+            connect_to: None,
+            covered_by: said
+                .filter_map(|surface| Some((surface.path.clone()?, surface.port, surface.name.clone())))
+                .collect(),
+            tls: None,
+            counted: self.counted(workload.label().map(str::to_owned).as_ref()),
+            expect: config::Expect { status: (200..400).collect(), ..config::Expect::default() },
+            schedule: workload.schedule(&self.config.defaults),
         }
     }
 
@@ -105,7 +232,7 @@ impl Planner<'_> {
             method: request.method.parse().unwrap_or_default(),
             headers: request.headers.clone(),
             body: request.body.clone(),
-            connect_to: address(request.connect_to.as_ref()),
+            connect_to: request.connect_to.clone(),
             tls: request.tls.clone(),
             expect: request.expect.clone(),
             max_latency: request.max_latency.map(Into::into),
@@ -123,14 +250,15 @@ impl Planner<'_> {
 
     fn traffic(&self, traffic: &config::Traffic) -> traffic::Spec {
         let workload = self.workload(Some(&traffic.workload));
-        let metrics = workload.and_then(|workload| workload.metrics.clone()).unwrap_or_default();
+        let said = workload.and_then(|workload| workload.metrics.clone());
+        let metrics = said.clone().unwrap_or_default();
         let source = match &traffic.source {
             TrafficSource::Prometheus(server) => traffic::Source::Prometheus((**server).clone()),
-            TrafficSource::Instances => traffic::Source::Instances(
-                self.instances(Some(&traffic.workload))
-                    .map(|instance| (instance.name.clone(), at(&instance.url.0, metrics.port, &metrics.path)))
-                    .collect(),
-            ),
+            TrafficSource::Instances => {
+                let door = Door::Metrics(said);
+                let (port, path) = (metrics.port, &metrics.path);
+                traffic::Source::Instances(self.instances(Some(&traffic.workload), door, port, path))
+            }
         };
         traffic::Spec {
             key: self.key(Check::Traffic, &traffic.workload),
@@ -144,8 +272,23 @@ impl Planner<'_> {
         self.system.workload(name?)
     }
 
-    fn instances(&self, workload: Option<&str>) -> impl Iterator<Item = &config::Instance> {
-        self.workload(workload).into_iter().flat_map(|workload| &workload.instances)
+    /// The running copies of a workload: those that the file gives, else the pods.
+    fn instances(&self, workload: Option<&str>, door: Door, port: Option<u16>, path: &str) -> Instances {
+        let Some(workload) = self.workload(workload) else { return Instances::Given(Vec::new()) };
+        match workload.reference() {
+            Some(reference) if workload.instances.is_empty() => Instances::Pods {
+                workload: reference,
+                door,
+                may_be_none: matches!(self.system.strategy(), Strategy::PilotLight | Strategy::BackupRestore),
+            },
+            _ => Instances::Given(
+                workload
+                    .instances
+                    .iter()
+                    .map(|instance| (instance.name.clone(), at(&instance.url.0, port, path)))
+                    .collect(),
+            ),
+        }
     }
 
     fn declared(&self) -> DeclaredSystem {
@@ -165,12 +308,48 @@ impl Planner<'_> {
             maintenance: system.maintenance.as_ref().map(window),
             drill: system.drill.as_ref().map(window),
             traffic_expected: (!expected.is_empty()).then(|| expected.contains(&true)),
-            surfaces: system.surfaces.iter().map(|surface| self.declared_surface(surface)).collect(),
+            surfaces: self.declared_surfaces().collect(),
+            workloads: system.workloads.iter().filter_map(|workload| self.declared_workload(workload)).collect(),
         }
     }
 
+    fn declared_surfaces(&self) -> impl Iterator<Item = DeclaredSurface> {
+        let said = self.system.surfaces.iter().map(|surface| {
+            self.declared_surface(&surface.name, surface.decisive, false, surface.workload.as_ref())
+        });
+        let found = self.found().map(|found| {
+            let workload = found.workload.label().map(str::to_owned);
+            self.declared_surface(&found.name(), found.decisive(), true, workload.as_ref())
+        });
+        said.chain(found)
+    }
+
+    fn declared_workload(&self, workload: &config::Workload) -> Option<DeclaredWorkload> {
+        let name = workload.label()?;
+        let databases = self.system.databases.iter();
+        let databases = databases.filter(|database| database.endpoint.workload.as_deref() == Some(name));
+        Some(DeclaredWorkload {
+            name: Arc::from(name),
+            reference: workload.reference()?,
+            databases: databases
+                .map(|database| {
+                    let config::Endpoint { env, file, .. } = &database.endpoint;
+                    (database.name.clone(), env.clone(), file.clone())
+                })
+                .collect(),
+            metrics: workload.metrics.clone(),
+            replicas_required: workload.replicas_required,
+        })
+    }
+
     /// A surface vouches for the databases and requests of its workload, else of its system.
-    fn declared_surface(&self, surface: &config::Surface) -> DeclaredSurface {
+    fn declared_surface(
+        &self,
+        name: &str,
+        decisive: bool,
+        found: bool,
+        workload: Option<&String>,
+    ) -> DeclaredSurface {
         let of = |workload: Option<&String>| {
             let databases = self.system.databases.iter();
             let databases = databases
@@ -184,10 +363,11 @@ impl Planner<'_> {
             let requests = requests.map(|request| self.key(Check::SyntheticRequest, &request.name));
             databases.chain(requests).collect::<Vec<_>>()
         };
-        let own = surface.workload.as_ref().map(|workload| of(Some(workload))).unwrap_or_default();
+        let own = workload.map(|workload| of(Some(workload))).unwrap_or_default();
         DeclaredSurface {
-            name: Arc::from(surface.name.as_str()),
-            decisive: surface.decisive,
+            name: Arc::from(name),
+            decisive,
+            found,
             vouches_for: if own.is_empty() { of(None) } else { own },
         }
     }
@@ -204,14 +384,6 @@ fn at(instance: &Url, port: Option<u16>, path: &str) -> Url {
         let _ = url.set_port(port);
     }
     url
-}
-
-fn address(connect_to: Option<&ConnectTo>) -> Option<config::HostPort> {
-    match connect_to? {
-        ConnectTo::Address(address) => Some(address.clone()),
-        // Needs a cluster; the configuration refuses it until there is discovery.
-        ConnectTo::Service { .. } => None,
-    }
 }
 
 fn waiver(waiver: &config::Waiver) -> Option<Waiver> {

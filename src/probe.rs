@@ -9,6 +9,7 @@
 pub mod database;
 pub mod db_endpoint_region;
 pub mod expect;
+pub mod instances;
 pub mod own_requests;
 pub mod slots;
 pub mod surface;

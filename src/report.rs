@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::MetricsEndpoint;
+use crate::discovery::WorkloadRef;
+use crate::discovery::learnt::Learnt;
 use crate::ledger::{Pages, Record, VerdictHistory};
 use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict, ago, length};
 use crate::probe::surface;
@@ -55,6 +58,23 @@ pub struct DeclaredSystem {
     pub traffic_expected: Option<bool>,
     /// Where the site claims to be well.
     pub surfaces: Vec<DeclaredSurface>,
+    /// Its programs in a cluster.
+    pub workloads: Vec<DeclaredWorkload>,
+}
+
+/// A program in a cluster, with what was said about it instead of learnt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeclaredWorkload {
+    /// Its name in labels.
+    pub name: Arc<str>,
+    /// Its object.
+    pub reference: WorkloadRef,
+    /// The databases that are read from its configuration: name, variable, file.
+    pub databases: Vec<(String, Option<String>, Option<String>)>,
+    /// Where its metrics are.
+    pub metrics: Option<MetricsEndpoint>,
+    /// What a failover needs.
+    pub replicas_required: Option<u32>,
 }
 
 /// A finding that is known and dated.
@@ -86,6 +106,8 @@ pub struct DeclaredSurface {
     pub name: Arc<str>,
     /// Somebody moves traffic because of it.
     pub decisive: bool,
+    /// It follows from a probe of the pods, and is shown only if there is one.
+    pub found: bool,
     /// The checks whose failure makes its claim of health a contradiction.
     pub vouches_for: Vec<CheckKey>,
 }
@@ -126,6 +148,18 @@ pub struct SystemReport {
     pub checks: Vec<CheckReport>,
     /// Changes of the verdict, oldest first.
     pub changes: Vec<(Timestamp, Verdict)>,
+    /// What was learnt of its programs from the cluster, and where; only in what people and JSON are shown.
+    pub learnt: Vec<LearntOf>,
+}
+
+/// What was learnt of one program from the cluster.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct LearntOf {
+    /// Its name in labels.
+    #[serde(serialize_with = "json::text")]
+    pub workload: Arc<str>,
+    /// One by one.
+    pub facts: Vec<Learnt>,
 }
 
 /// One thing that stands against `usable`.
@@ -201,8 +235,16 @@ impl SystemReport {
             .take_while(|(key, _)| key.system == declared.name)
             .map(|(key, record)| CheckReport::of(key, record, declared, intent, now))
             .collect();
-        let surfaces: Vec<_> =
-            declared.surfaces.iter().map(|surface| SurfaceReport::of(surface, &checks, now)).collect();
+        let there = |surface: &&DeclaredSurface| {
+            let skipped = |check: &CheckReport| check.key.target == surface.name && check.status == Status::Skipped;
+            !(surface.found && checks.iter().any(|check| check.key.check == Check::Surface && skipped(check)))
+        };
+        let surfaces: Vec<_> = declared
+            .surfaces
+            .iter()
+            .filter(there)
+            .map(|surface| SurfaceReport::of(surface, &checks, now))
+            .collect();
         let weighed: Vec<_> = checks.iter().map(CheckReport::weighed).collect();
         let claims: Vec<_> = surfaces
             .iter()
@@ -222,6 +264,7 @@ impl SystemReport {
             surfaces,
             checks,
             changes: history.map(|history| history.changes.iter().copied().collect()).unwrap_or_default(),
+            learnt: Vec::new(),
             declared: declared.clone(),
         }
     }
@@ -286,7 +329,7 @@ impl CheckReport {
 
 impl SurfaceReport {
     fn of(declared: &DeclaredSurface, checks: &[CheckReport], now: Timestamp) -> Self {
-        let DeclaredSurface { name, decisive, vouches_for } = declared;
+        let DeclaredSurface { name, decisive, found: _, vouches_for } = declared;
         let own = checks.iter().find(|check| check.key.check == Check::Surface && check.key.target == *name);
         let healthy =
             own.and_then(|check| check.record.fact(&surface::HEALTHY, now)).map(|value| value > 0.5);

@@ -17,6 +17,8 @@ pub struct View {
     pub declared: Arc<Declared>,
     /// What is remembered.
     pub ledger: Arc<Ledger>,
+    /// What the cluster says.
+    pub cluster: Arc<Cluster>,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// When the configuration was loaded.
@@ -39,6 +41,21 @@ impl View {
                 log_change(&system.declared.name, before, system.verdict, &system.sentence);
             }
         }
+        report
+    }
+
+    /// The same with what was learnt from the cluster: for people and for JSON. A scrape needs none of it.
+    pub fn explained(&self) -> Report {
+        let mut report = self.report();
+        self.cluster.read(|inventory| {
+            for system in &mut report.systems {
+                let of = |workload: &DeclaredWorkload| LearntOf {
+                    workload: workload.name.clone(),
+                    facts: learnt(inventory, workload),
+                };
+                system.learnt = system.declared.workloads.iter().map(of).collect();
+            }
+        });
         report
     }
 

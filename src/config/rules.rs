@@ -10,7 +10,7 @@ use super::scalar::Span as Show;
 use super::schedule::{Schedule, Scheduled};
 use super::schema;
 use super::site::Config;
-use super::site::Sharding;
+use super::site::{KubernetesMode, Sharding};
 use super::system::{System, Workload};
 use super::yaml::{self, Fault, Node};
 use crate::secret::SecretSource;
@@ -64,7 +64,7 @@ impl<'a> Judge<'a> {
             regions,
             defaults,
             kubernetes,
-            high_availability: _,
+            high_availability,
             sharding,
             web: _,
             peers,
@@ -84,8 +84,16 @@ impl<'a> Judge<'a> {
             },
         );
         self.literal("/kubernetes/fingerprint_key", kubernetes.fingerprint_key.as_ref());
+        if kubernetes.mode == KubernetesMode::Disabled {
+            for (said, at) in [(high_availability.is_some(), "/high_availability"), (site.identity.is_some(), "/site/identity")] {
+                if said {
+                    self.error(at, "needs a cluster, and `kubernetes.mode` is `disabled`");
+                }
+            }
+        }
         if let Some(Sharding { shards, ordinal: Some(ordinal) }) = sharding
             && ordinal >= shards
+            && self.says("/sharding/shards")
         {
             self.error(
                 "/sharding/ordinal",

@@ -36,6 +36,15 @@ pub trait Scheduled {
     }
 }
 
+// === impl Defaults ===
+
+impl Defaults {
+    /// When a check runs that has no section of its own.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { interval: self.interval.0, timeout: self.timeout.0, attempts: self.attempts }
+    }
+}
+
 macro_rules! scheduled {
     ($($section:ty),+ $(,)?) => {
         $(impl Scheduled for $section {

@@ -11,6 +11,7 @@ use super::outside::{Certificate, Dns, Infrastructure};
 use super::scalar::{self, Anchored, ConnectTo, HttpUrl, Moment, Pattern, Span};
 use super::site::{Attempts, Tls};
 use super::traffic::{Request, Traffic};
+use crate::discovery::{ControllerKind, ObjectRef, WorkloadRef};
 use crate::model::{Check, Strategy};
 use crate::secret::SecretSource;
 
@@ -301,6 +302,16 @@ impl Workload {
     /// The name in `workload` labels. Every workload of a configuration that was loaded has one.
     pub fn label(&self) -> Option<&str> {
         self.name.as_deref().or(self.deployment.as_deref()).or(self.statefulset.as_deref())
+    }
+
+    /// Its object in the cluster, if it has one. Every workload of a loaded configuration that names one has a namespace.
+    pub fn reference(&self) -> Option<WorkloadRef> {
+        let (kind, name) = match (&self.deployment, &self.statefulset) {
+            (Some(name), _) => (ControllerKind::Deployment, name),
+            (None, Some(name)) => (ControllerKind::StatefulSet, name),
+            (None, None) => return None,
+        };
+        Some(WorkloadRef { kind, object: ObjectRef::new(self.namespace.as_deref().unwrap_or_default(), name) })
     }
 
     /// Whether nothing says where it runs: neither instances nor an object of a cluster.

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use url::Url;
 
 use super::expect::{Seen, ca_files, compare, needs_body};
+use super::instances::{Instance, Instances, dialled, path_of};
 use super::own_requests::Counted;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
-use crate::config::{Expect, HostPort, Tls};
+use crate::config::{ConnectTo, Expect, Tls};
+use crate::discovery::{Inventory, stirred};
 use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason};
 use crate::net::dial::Fault;
 use crate::net::http::{HttpRequest, SURFACE_CAP};
@@ -52,6 +53,9 @@ pub static CLAIM_CHANGED: Metric = Metric::gauge(
      counts as a change",
 );
 
+/// How many instances one attempt asks; of more, each attempt takes the next ones.
+const AT_ONCE: usize = 32;
+
 /// A surface as planned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
@@ -59,10 +63,12 @@ pub struct Spec {
     pub key: CheckKey,
     /// Somebody moves traffic because of it.
     pub decisive: bool,
-    /// Where to ask: the name of each instance and its URL.
-    pub instances: Vec<(String, Url)>,
+    /// Where to ask.
+    pub instances: Instances,
     /// Where the connection goes instead of the URL's host.
-    pub connect_to: Option<HostPort>,
+    pub connect_to: Option<ConnectTo>,
+    /// Surfaces of the file that ask the same: path, port, name. The one that was found then asks nothing.
+    pub covered_by: Vec<(String, Option<u16>, String)>,
     /// Which certificates are trusted.
     pub tls: Option<Tls>,
     /// Whose counters see our requests: a surface below a business path must not look like a user.
@@ -79,6 +85,8 @@ pub struct Surface {
     tools: Arc<Tools>,
     questions: [Question; 1],
     claim: Mutex<Option<(bool, Timestamp)>>,
+    /// Where the last attempt asked, and how many turns were taken among too many instances.
+    asked: Mutex<(Option<String>, usize)>,
 }
 
 // === impl Surface ===
@@ -88,20 +96,50 @@ impl Surface {
     pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
         let question =
             Question { key: spec.key.clone(), at_first: vec![], promised: vec![spec.healthy(false)] };
-        Surface { spec, tools, questions: [question], claim: Mutex::new(None) }
+        Surface { spec, tools, questions: [question], claim: Mutex::new(None), asked: Mutex::default() }
     }
 
-    async fn ask_one(&self, url: &Url, now: Timestamp) -> Result<(), Fault> {
+    async fn ask_one(
+        &self,
+        instance: &Instance,
+        connect_to: Option<&(String, u16)>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let expect = &self.spec.expect;
         let request = HttpRequest {
-            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
+            connect_to: connect_to.cloned(),
             ca_files: ca_files(self.spec.tls.as_ref()),
             cap: if needs_body(expect) { SURFACE_CAP } else { 0 },
-            ..HttpRequest::get(url.clone())
+            ..instance.request()
         };
         let answer = self.spec.counted.send(&self.tools, &request, None).await?;
         compare(expect, Seen::of(&answer), now).map_err(|(reason, words)| Fault::theirs(reason, words))?;
         self.spec.counted.ask_unknown_path(&self.tools, &request, &expect.unknown_path_status).await
+    }
+
+    /// Whom to ask in this attempt, and how many there are: all of them, or in turns when they are too many.
+    fn whom(&self) -> Result<(Vec<Instance>, usize), Answer> {
+        let mut instances = self.spec.instances.now(&self.tools.cluster)?;
+        if let Some(first) = instances.first()
+            && let Some((.., name)) = self.spec.covered_by.iter().find(|(path, port, _)| {
+                path_of(&first.url) == *path && port.is_none_or(|port| first.url.port_or_known_default() == Some(port))
+            })
+        {
+            return Err(Answer::skipped(format!("the surface {name} asks the same")));
+        }
+        let count = instances.len();
+        if count > AT_ONCE {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            instances.rotate_left(asked.1 * AT_ONCE % count);
+            instances.truncate(AT_ONCE);
+            asked.1 += 1;
+        }
+        Ok((instances, count))
+    }
+
+    fn look(&self, inventory: &Inventory) -> String {
+        let to = self.spec.connect_to.as_ref().map(|to| dialled(to, inventory));
+        format!("{} {to:?}", self.spec.instances.fingerprint(inventory))
     }
 
     /// Notes the claim and returns since when it stands.
@@ -127,14 +165,36 @@ impl Probe for Surface {
         self.spec.schedule
     }
 
+    async fn stirred(&self) {
+        let last = || self.asked.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+        stirred(&self.tools.cluster, last, |inventory| self.look(inventory)).await;
+    }
+
     async fn ask(&self, attempt: &Attempt) {
-        let asked = self.spec.instances.iter().map(|(_, url)| self.ask_one(url, attempt.now));
+        let (look, connect_to) = self.tools.cluster.read(|inventory| {
+            (self.look(inventory), self.spec.connect_to.as_ref().map(|to| dialled(to, inventory)).transpose())
+        });
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(look);
+        let connect_to = match connect_to {
+            Ok(connect_to) => connect_to,
+            Err(answer) => return attempt.answer(0, answer),
+        };
+        let (instances, count) = match self.whom() {
+            Ok(whom) => whom,
+            Err(answer) => {
+                let nobody = matches!(answer.outcome, Outcome::Fail(_));
+                let facts = if nobody { self.spec.facts(false, self.claimed(false, attempt.now)) } else { vec![] };
+                return attempt.answer(0, answer.with(facts));
+            }
+        };
+        let asked =
+            instances.iter().map(|instance| self.ask_one(instance, connect_to.as_ref(), attempt.now));
         let answers = join_all(asked).await;
-        let several = answers.len() > 1;
+        let several = count > 1;
         let mut worst: Option<Answer> = None;
-        for ((instance, _), answer) in self.spec.instances.iter().zip(answers) {
+        for (instance, answer) in instances.iter().zip(answers) {
             let Err(Fault { ours, reason, message: words }) = answer else { continue };
-            let words = if several { format!("{instance}: {words}") } else { words };
+            let words = if several { format!("{}: {words}", instance.name) } else { words };
             let answer = Answer::not_passed(ours, reason, words);
             // A proven failure outranks blindness; among equals the first instance speaks.
             let outranks = matches!(answer.outcome, Outcome::Fail(_));
@@ -143,10 +203,12 @@ impl Probe for Surface {
             }
         }
         let answer = worst.unwrap_or_else(|| {
-            Answer::pass(if several {
-                format!("all {} instances claim to be healthy", self.spec.instances.len())
-            } else {
-                "claims to be healthy".to_owned()
+            Answer::pass(match (count, instances.len()) {
+                (0 | 1, _) => "claims to be healthy".to_owned(),
+                (all, asked) if asked < all => {
+                    format!("{asked} of {all} instances, asked in turns, claim to be healthy")
+                }
+                (all, _) => format!("all {all} instances claim to be healthy"),
             })
         });
         let facts = match answer.outcome {

@@ -10,9 +10,10 @@ use http::HeaderName;
 use url::Url;
 
 use super::expect::{Seen, ca_files, compare};
+use super::instances::dialled;
 use super::own_requests::Counted;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
-use crate::config::{Expect, HostPort, Tls};
+use crate::config::{ConnectTo, Expect, Tls};
 use crate::model::{Check, CheckKey, Fact, Metric, Reason, length};
 use crate::net::dial::Fault;
 use crate::net::http::HttpRequest;
@@ -75,7 +76,7 @@ pub struct Spec {
     /// With which body.
     pub body: Option<SecretSource>,
     /// Where the connection goes instead of the URL's host.
-    pub connect_to: Option<HostPort>,
+    pub connect_to: Option<ConnectTo>,
     /// Which certificates are trusted.
     pub tls: Option<Tls>,
     /// What a good answer is.
@@ -125,11 +126,14 @@ impl SyntheticRequest {
             None => None,
             Some(source) => Some(self.read(source, "the body").await?),
         };
+        let connect_to = self.tools.cluster.read(|inventory| {
+            self.spec.connect_to.as_ref().map(|to| dialled(to, inventory)).transpose()
+        })?;
         let request = HttpRequest {
             method: self.spec.method.clone(),
             headers,
             body: body.map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
-            connect_to: self.spec.connect_to.as_ref().map(|to| (to.host.clone(), to.port)),
+            connect_to,
             ca_files: ca_files(self.spec.tls.as_ref()),
             cap: BODY_CAP,
             ..HttpRequest::get(self.spec.url.clone())

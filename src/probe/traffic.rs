@@ -10,11 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use regex::Regex;
-use url::Url;
 
+use super::instances::Instances;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
 use crate::config::{self, Anchored, PrometheusSource};
-use crate::model::{Check, CheckKey, Fact, Metric, Reason, seconds};
+use crate::model::{Check, CheckKey, Fact, Metric, Outcome, Reason, seconds};
 use crate::traffic::{Judgement, Selectors, Suspicion, Window};
 
 /// What the documentation says.
@@ -113,8 +113,8 @@ pub struct Spec {
 /// Where the counters are read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// From each instance: its name and the URL of its metrics.
-    Instances(Vec<(String, Url)>),
+    /// From each instance.
+    Instances(Instances),
     /// From a Prometheus server that scrapes them already.
     Prometheus(PrometheusSource),
 }
@@ -175,6 +175,14 @@ impl Traffic {
         answer.with(self.facts(judgement))
     }
 
+    /// Nobody runs, or nobody can be seen: nothing is known of the users, and nobody is accused.
+    fn nobody_to_read(&self, answer: Answer) -> Answer {
+        match answer.outcome {
+            Outcome::Fail(reason) => Answer { outcome: Outcome::Blind(reason), ..answer },
+            Outcome::Pass | Outcome::Skipped | Outcome::Blind(_) => answer,
+        }
+    }
+
     fn facts(&self, judgement: &Judgement) -> Vec<Fact> {
         let label = [("workload", &*self.spec.key.target)];
         let mut facts = vec![
@@ -204,7 +212,10 @@ impl Probe for Traffic {
         // A little earlier than the deadline, so that what did answer is not lost with what did not.
         let patience = attempt.left().mul_f64(0.9);
         let hindrance = match &self.spec.source {
-            Source::Instances(instances) => self.read_instances(instances, attempt.now, patience).await,
+            Source::Instances(instances) => match instances.now(&self.tools.cluster) {
+                Ok(instances) => self.read_instances(&instances, attempt.now, patience).await,
+                Err(answer) => return attempt.answer(0, self.nobody_to_read(answer)),
+            },
             Source::Prometheus(server) => self.read_prometheus(server, attempt.now, patience).await,
         };
         let judgement = self.state().0.judge(attempt.now);

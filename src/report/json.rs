@@ -47,8 +47,9 @@ impl Serialize for Dated<'_, SystemReport> {
             surfaces,
             checks,
             changes: _,
+            learnt,
         } = system;
-        let mut out = serializer.serialize_struct("System", 13)?;
+        let mut out = serializer.serialize_struct("System", 14)?;
         out.serialize_field("name", &*declared.name)?;
         out.serialize_field("strategy", &declared.strategy)?;
         out.serialize_field("role", role)?;
@@ -63,6 +64,7 @@ impl Serialize for Dated<'_, SystemReport> {
         let checks: Vec<_> = checks.iter().map(|check| Dated(check, *at)).collect();
         out.serialize_field("checks", &checks)?;
         out.serialize_field("verdict_changes", &Changes(system))?;
+        out.serialize_field("learnt", learnt)?;
         out.end()
     }
 }

@@ -4,7 +4,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::ledger::Episode;
 use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
-use crate::report::{CheckReport, Report, SystemReport, check_in_words};
+use crate::discovery::learnt::Learnt;
+use crate::report::{CheckReport, LearntOf, Report, SystemReport, check_in_words};
 
 /// How often the page asks anew, in seconds.
 const REFRESH: u32 = 10;
@@ -141,6 +142,28 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
                     @if tried.is_empty() { p { "Nothing is tried." } }
                     ul class="facts" {
                         @for check in &tried { (row(report, check)) }
+                    }
+                }
+            }
+            @for workload in &system.learnt { (learnt(workload)) }
+        }
+    }
+}
+
+/// What the cluster told of one program, each fact with its place.
+fn learnt(of: &LearntOf) -> Markup {
+    html! {
+        details class="learnt" {
+            summary { "Learnt of " (of.workload) " from the cluster: " (of.facts.len()) " facts" }
+            table {
+                thead { tr { th scope="col" { "what" } th scope="col" { "value" } th scope="col" { "where it was learnt" } } }
+                tbody {
+                    @for Learnt { what, value, from, note } in &of.facts {
+                        tr {
+                            th scope="row" { (what) }
+                            td { code { (value) } @if let Some(note) = note { p { (note) } } }
+                            td { (from) }
+                        }
                     }
                 }
             }

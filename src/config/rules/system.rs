@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::database::{Database, Endpoint};
 use super::super::schedule::Scheduled;
-use super::super::site::Config;
+use super::super::site::{Config, KubernetesMode};
 use super::super::system::{Dependency, DependencyEndpoint, Surface, System, Waiver, Workload};
 use super::super::targets::{section_of, targets};
 use super::super::traffic::{Request, Traffic, TrafficSource};
@@ -202,6 +202,18 @@ impl Judge<'_> {
         }
         if workload.deployment.is_some() && workload.statefulset.is_some() {
             self.error(&format!("{at}/statefulset"), "`deployment` is given too; a workload is one of them");
+        }
+        for (key, object) in [("deployment", &workload.deployment), ("statefulset", &workload.statefulset)] {
+            if object.is_none() || self.mistaken(at) {
+                continue;
+            }
+            if workload.namespace.is_none() {
+                self.error(&format!("{at}/{key}"), "needs its `namespace` beside it");
+            }
+            if config.kubernetes.mode == KubernetesMode::Disabled {
+                let message = "`kubernetes.mode` is `disabled`, so nothing can be read there; give its `instances` instead";
+                self.error(&format!("{at}/{key}"), message);
+            }
         }
         if workload.is_bare() && !self.mistaken(at) {
             self.error(at, "nothing says where this workload runs: outside Kubernetes give its `instances`");

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use url::Url;
 
 use super::{Hindrance, Traffic, too_slow};
 use crate::exposition::Format;
 use crate::model::Reason;
 use crate::net::http::{BodyEnd, HttpRequest};
+use crate::probe::instances::Instance;
 use crate::secret::Secret;
 use crate::traffic::Scrape;
 
 /// How large an exposition may be, unpacked.
 const BODY_CAP: usize = 32 * 1024 * 1024;
+/// How many instances are read at a time.
+const AT_ONCE: usize = 32;
 /// OpenMetrics or the text format; no protobuf.
 const ACCEPT: &str = "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.8,*/*;q=0.1";
 
@@ -22,16 +24,18 @@ impl Traffic {
     /// Reads every instance once, side by side.
     pub(super) async fn read_instances(
         &self,
-        instances: &[(String, Url)],
+        instances: &[Instance],
         now: Timestamp,
         patience: Duration,
     ) -> Option<Hindrance> {
-        let reads = instances.iter().map(|(_, url)| async {
-            tokio::time::timeout(patience, self.scrape(url)).await.unwrap_or_else(|_| Err(too_slow(patience)))
-        });
-        let scrapes = join_all(reads).await;
+        let until = tokio::time::Instant::now() + patience;
+        let reads: Vec<_> = instances.iter().map(|instance| async move {
+            let scrape = tokio::time::timeout_at(until, self.scrape(instance)).await;
+            scrape.unwrap_or_else(|_| Err(too_slow(patience)))
+        }).collect();
+        let scrapes: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
         let (window, _) = &mut *self.state();
-        let names: Vec<&str> = instances.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
         self.note_own(window);
         window.set_instances(&names, now);
         let mut hindrance = None;
@@ -47,11 +51,11 @@ impl Traffic {
         hindrance
     }
 
-    async fn scrape(&self, url: &Url) -> Result<(Timestamp, Scrape), Hindrance> {
+    async fn scrape(&self, instance: &Instance) -> Result<(Timestamp, Scrape), Hindrance> {
         let request = HttpRequest {
             headers: vec![(http::header::ACCEPT, Secret::new(ACCEPT))],
             cap: BODY_CAP,
-            ..HttpRequest::get(url.clone())
+            ..instance.request()
         };
         let answer = self.tools.http.send(&request).await.map_err(|error| (error.reason, error.message))?;
         let at = crate::clock::now();

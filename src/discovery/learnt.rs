@@ -1,0 +1,13 @@
+//! STUB
+/// Something learnt
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Learnt {
+    /// what
+    pub what: String,
+    /// value
+    pub value: String,
+    /// from
+    pub from: String,
+    /// note
+    pub note: Option<String>,
+}
