@@ -6,11 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::lab::daemon::Daemon;
 use crate::lab::exporter::address_in;
 use crate::lab::http::client;
 use crate::lab::{
-    Answer, App, Claim, Counting, Exporter, FakeDns, Fault, FixedServer, MetricsFormat, Pg, PgBouncer,
+    Answer, App, Claim, Counting, Exporter, FakeDns, Fault, FixedServer, Kube, MetricsFormat, Pg, PgBouncer,
     PgPair, PoolMode, PromVersion, Prometheus, Proxy, ProxyMode, Scrape, SynBlackhole, Validity, east_ip,
     eventually, lab_ip, parse_samples, promtool_check_metrics, scratch_dir, west_ip,
 };
@@ -325,4 +327,98 @@ fn processes_in(dir: &std::path::Path) -> Vec<String> {
     all.filter(|p| std::fs::read_link(p.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir)))
         .map(|p| p.file_name().to_string_lossy().into_owned())
         .collect()
+}
+
+#[tokio::test]
+async fn kubernetes_keeps_what_it_is_told_and_survives_a_kill() {
+    let started = Instant::now();
+    let kube = Kube::start().await;
+    println!("API server ready after {:?}", started.elapsed());
+    let ns = kube.namespace("orders").await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "api-1"},
+        "spec": {"nodeName": "west-a", "containers": [{"name": "api", "image": "api:1"}]},
+        "status": {"phase": "Running", "podIP": "127.20.1.1"},
+    });
+    let made = ns.apply(pod.clone()).await;
+    assert_eq!(made["status"]["podIP"], "127.20.1.1", "{made}");
+    let again = ns.apply(pod).await;
+    assert_ne!(again["metadata"]["uid"], made["metadata"]["uid"], "a pod cannot be changed");
+
+    kube.kill();
+    assert_eq!(kube.try_get("Pod", ns.name(), "api-1").await.map_err(|refused| refused.code), Err(0));
+    let started = Instant::now();
+    kube.start_again().await;
+    println!("API server ready again after {:?}", started.elapsed());
+    assert_eq!(ns.get("Pod", "api-1").await["metadata"]["uid"], again["metadata"]["uid"]);
+
+    kube.freeze();
+    let get = kube.try_get("Pod", ns.name(), "api-1");
+    assert!(tokio::time::timeout(SECOND / 2, get).await.is_err(), "a frozen server answered");
+    kube.thaw();
+    ns.delete("Pod", "api-1").await;
+    assert_eq!(kube.try_get("Pod", ns.name(), "api-1").await.map_err(|refused| refused.code), Err(404));
+}
+
+#[tokio::test]
+async fn kubernetes_judges_dry_runs_and_tells_watchers() {
+    let kube = Kube::shared().await;
+    let ns = kube.namespace("orders").await;
+    let map = |data: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": data}});
+    let judged = ns.dry_run(map("dry")).await.expect("a valid object");
+    assert_eq!(judged["data"]["k"], "dry");
+    assert!(ns.list("ConfigMap").await.is_empty(), "a dry run wrote");
+    let empty = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}});
+    assert_eq!(ns.dry_run(empty).await.map_err(|refused| refused.code), Err(422));
+
+    let seen = ns.apply(map("one")).await["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!(
+        "/api/v1/namespaces/{}/configmaps?watch=true&timeoutSeconds=2&resourceVersion={seen}",
+        ns.name()
+    );
+    let watch = kube.send(reqwest::Method::GET, &path, "", None);
+    let (events, _) = tokio::join!(watch, ns.patch("ConfigMap", "m", json!({"data": {"k": "two"}})));
+    let events = events.expect("a watch that ends after 2 s");
+    assert_eq!((&events["type"], &events["object"]["data"]["k"]), (&json!("MODIFIED"), &json!("two")));
+}
+
+#[tokio::test]
+async fn kubernetes_gives_a_service_account_its_rights_and_no_more() {
+    let kube = Kube::shared().await;
+    let ns = kube.namespace("orders").await;
+    ns.service_account("reader").await;
+    ns.grant("reader", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])).await;
+    let reader = kube.as_service_account(ns.name(), "reader").await;
+    eventually("the role is in force", 5 * SECOND, async || {
+        reader.try_list("Pod", ns.name()).await.map_err(|refused| refused.to_string())
+    })
+    .await;
+    for (kind, namespace) in [("Secret", ns.name()), ("Pod", "kube-system"), ("Node", "")] {
+        let refused = reader.try_list(kind, namespace).await.expect_err(kind);
+        assert_eq!(refused.code, 403, "{kind}: {refused}");
+        assert!(
+            refused.message.contains(&format!("system:serviceaccount:{}:reader", ns.name())),
+            "{refused}"
+        );
+    }
+
+    let file = kube.kubeconfig_for_service_account(ns.name(), "reader").await;
+    let file = format!("--kubeconfig={}", file.display());
+    assert_eq!(kube.kubectl(&[&file, "get", "pods", "-n", ns.name(), "-o", "name"]).await, "");
+    let said = kube.try_kubectl(&[&file, "get", "secrets", "-n", ns.name()], "").await.expect_err("no right");
+    assert!(said.contains("Forbidden"), "{said}");
+}
+
+#[tokio::test]
+async fn kubectl_and_helm_reach_the_api_server() {
+    let kube = Kube::shared().await;
+    let ns = kube.namespace("orders").await;
+    let manifest = "{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {k: v}}";
+    let dry = ["apply", "-n", ns.name(), "-f", "-", "--dry-run=server", "-o", "name"];
+    assert_eq!(kube.try_kubectl(&dry, manifest).await.as_deref(), Ok("configmap/m\n"));
+    let typo = manifest.replace(" data:", " dada:");
+    let said = kube.try_kubectl(&dry, &typo).await.expect_err("an unknown field");
+    assert!(said.contains("unknown field \"dada\""), "{said}");
+    assert_eq!(kube.helm(&["list", "-n", ns.name(), "-q"]).await, "");
+    assert!(kube.helm(&["version", "--short"]).await.starts_with('v'));
 }
