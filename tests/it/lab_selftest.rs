@@ -11,10 +11,11 @@ use serde_json::json;
 use crate::lab::daemon::Daemon;
 use crate::lab::exporter::address_in;
 use crate::lab::http::client;
+use crate::lab::kube::{LOAD_BALANCER, objects};
 use crate::lab::{
     Answer, App, Claim, Counting, Exporter, FakeDns, Fault, FixedServer, Kube, MetricsFormat, Pg, PgBouncer,
-    PgPair, PoolMode, PromVersion, Prometheus, Proxy, ProxyMode, Scrape, SynBlackhole, Validity, east_ip,
-    eventually, lab_ip, parse_samples, promtool_check_metrics, scratch_dir, west_ip,
+    PgPair, PoolMode, PromVersion, Prometheus, Proxy, ProxyMode, Scrape, SeedCluster, SynBlackhole, Validity,
+    Workload, east_ip, eventually, lab_ip, parse_samples, promtool_check_metrics, scratch_dir, west_ip,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -421,4 +422,84 @@ async fn kubectl_and_helm_reach_the_api_server() {
     assert!(said.contains("unknown field \"dada\""), "{said}");
     assert_eq!(kube.helm(&["list", "-n", ns.name(), "-q"]).await, "");
     assert!(kube.helm(&["version", "--short"]).await.starts_with('v'));
+}
+
+#[tokio::test]
+async fn a_cluster_laid_out_as_the_seed() {
+    let kube = Kube::start().await;
+    let started = Instant::now();
+    let cluster = SeedCluster::start(&kube, "postgresql://app:lab-app@127.10.0.1:1/orders").await;
+    println!("seed after {:?}", started.elapsed());
+    let ns = &cluster.ns;
+    let shown = kube.kubectl(&["get", "deploy,pods,svc,endpointslices", "-n", ns.name()]).await;
+    println!("{shown}");
+    assert_eq!(shown.matches("1/1     Running   0").count(), 5, "{shown}");
+    assert!(
+        shown.contains("api-server   3/3     3            3") && shown.contains(LOAD_BALANCER),
+        "{shown}"
+    );
+    let (pod, app) = (&cluster.api.pods()[2], &cluster.apps[2]);
+    let pod = ns.get("Pod", pod).await;
+    assert_eq!(pod["status"]["podIP"], json!(app.address().ip()));
+    assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "ReplicaSet");
+    assert_eq!(app.drive("/health", 1).await, [503]);
+
+    cluster.api.ready(0, false).await;
+    cluster.endpoints(&[false, true, true]).await;
+    let api = ns.get("Deployment", "api-server").await;
+    assert_eq!((&api["status"]["readyReplicas"], &api["status"]["replicas"]), (&json!(2), &json!(3)));
+    let slice = ns.get("EndpointSlice", "health-check-x1y2z").await;
+    assert_eq!(slice["endpoints"][0]["conditions"]["ready"], false);
+
+    let lease = async || {
+        kube.get("Lease", "kube-node-lease", &cluster.nodes[0].name).await["spec"]["renewTime"].clone()
+    };
+    let first = lease().await;
+    eventually("the lease is renewed", 10 * SECOND, async || {
+        if lease().await == first { Err(first.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_object_of_the_lab_is_one_for_kubernetes() {
+    let kube = Kube::shared().await;
+    let ns = kube.namespace("objects").await;
+    kube.monitoring_crds().await;
+    let endpoint = json!({"port": "http", "path": "/metrics"});
+    ns.apply(objects::service_monitor("api", "api", &endpoint)).await;
+    ns.apply(objects::pod_monitor("api", "api", &endpoint)).await;
+    ns.apply(objects::storage_class(ns.name())).await;
+    let claim = ns.apply(objects::claim("data", ns.name(), Some("pv-1"))).await;
+    assert_eq!(claim["status"]["phase"], "Bound");
+    assert_eq!(ns.apply(objects::claim("new", ns.name(), None)).await["status"]["phase"], "Pending");
+    assert!(
+        ns.apply(objects::cron_job("report", "0 3 * * *", false)).await["status"]["lastScheduleTime"]
+            .is_string()
+    );
+    ns.apply(objects::autoscaler("api", 3, 9)).await;
+
+    // Why `endpoint_slice` writes other addresses.
+    let mut slice = objects::endpoint_slice("api", 80, &[("api-1", west_ip(), true)]);
+    ns.dry_run(slice.clone()).await.expect("a valid slice");
+    slice["endpoints"][0]["addresses"] = json!(["127.20.1.1"]);
+    assert!(ns.dry_run(slice).await.is_err_and(|refused| refused.message.contains("loopback")));
+
+    let set = Workload::stateful_set("db").at(&[west_ip(), west_ip()]).create(&ns).await;
+    assert_eq!(set.pods(), ["db-0", "db-1"]);
+    assert_eq!(ns.get("StatefulSet", "db").await["status"]["readyReplicas"], 2);
+
+    // The server keeps the quota that the test wrote.
+    let pod = |name: &str| {
+        let mut pod = Workload::deployment("api").object()["spec"]["template"].clone();
+        (pod["apiVersion"], pod["kind"], pod["metadata"]["name"]) = (json!("v1"), json!("Pod"), json!(name));
+        pod
+    };
+    ns.dry_run(pod("first")).await.expect("no quota yet");
+    ns.apply(objects::quota("small", &[("pods", "2", "2")])).await;
+    eventually("the quota is in force", 5 * SECOND, async || match ns.dry_run(pod("second")).await {
+        Err(refused) if refused.message.contains("exceeded quota: small") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }

@@ -11,6 +11,9 @@
 
 mod access;
 mod api;
+pub mod objects;
+mod seed;
+mod workload;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -27,6 +30,9 @@ use super::run::{self, eventually, executable, free_port, lab_ip, scratch_dir};
 use super::tls::{self, Validity};
 
 pub use api::{KubeApi, Namespace, Refused};
+pub use objects::Node;
+pub use seed::{LOAD_BALANCER, SeedCluster};
+pub use workload::{Running, Workload};
 
 /// How long a start may take on a busy machine; 4 s on an idle one.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -42,7 +42,7 @@ pub use app::{App, Behaviour, Business, Claim, Counting, Fault, MetricsFormat};
 pub use dns::{Answer, FakeDns};
 pub use exporter::{Exit, Exporter, Reply};
 pub use http::FixedServer;
-pub use kube::{Kube, KubeApi, Namespace, Refused};
+pub use kube::{Kube, KubeApi, Namespace, Refused, SeedCluster, Workload};
 pub use pg::{Pg, PgPair};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use prometheus::{PromVersion, Prometheus, Scrape, promtool, promtool_check_metrics};
