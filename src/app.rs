@@ -84,11 +84,12 @@ fn tools(config: &Config) -> Tools {
         regions: Regions::new(config.regions.iter().map(members)),
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
+        cluster: Arc::default(),
     }
 }
 
 fn kubernetes(config: &Config) -> KubernetesAccess {
-    let Kubernetes { mode, kubeconfig, context } = &config.kubernetes;
+    let Kubernetes { mode, kubeconfig, context, create_dry_run: _, fingerprint_key: _ } = &config.kubernetes;
     match (mode, kubeconfig) {
         (KubernetesMode::Disabled, _) => KubernetesAccess::Disabled,
         (KubernetesMode::Auto, None) => KubernetesAccess::Auto,

@@ -42,10 +42,11 @@ pub use schedule::{Schedule, Scheduled};
 pub use schema::json_schema;
 pub use site::{
     Attempts, Aws, Cloud, Config, Defaults, HighAvailability, Kubernetes, KubernetesMode, Lease, Limits,
-    Peer, Region, Site, SiteIdentity, Tls, Web,
+    Peer, Region, Sharding, Site, SiteIdentity, Tls, Web,
 };
 pub use system::{
-    Announcement, Expect, Instance, MetricsEndpoint, NewestInBody, Surface, System, Waiver, Workload,
+    Announcement, CronJobs, Dependency, DependencyEndpoint, DependencyKind, Expect, Instance,
+    MetricsEndpoint, NewestInBody, Surface, System, Waiver, Workload,
 };
 pub use traffic::{ErrorCounter, PrometheusSource, Request, Traffic, TrafficSource};
 

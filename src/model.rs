@@ -266,3 +266,71 @@ closed_set! {
         Unsupported => "unsupported",
     }
 }
+
+closed_set! {
+    /// A kind of object of a cluster that is watched; the `resource` label.
+    Resource {
+        /// Deployments.
+        Deployments => "deployments",
+        /// StatefulSets.
+        StatefulSets => "statefulsets",
+        /// The pods of the watched workloads.
+        Pods => "pods",
+        /// Services.
+        Services => "services",
+        /// EndpointSlices.
+        EndpointSlices => "endpointslices",
+        /// The ConfigMaps that workloads refer to.
+        ConfigMaps => "configmaps",
+        /// PersistentVolumeClaims.
+        PersistentVolumeClaims => "persistentvolumeclaims",
+        /// StorageClasses.
+        StorageClasses => "storageclasses",
+        /// ResourceQuotas.
+        ResourceQuotas => "resourcequotas",
+        /// CronJobs.
+        CronJobs => "cronjobs",
+        /// HorizontalPodAutoscalers.
+        HorizontalPodAutoscalers => "horizontalpodautoscalers",
+        /// Nodes.
+        Nodes => "nodes",
+        /// The Leases by which nodes show that they are alive; polled.
+        NodeLeases => "node_leases",
+        /// CustomResourceDefinitions.
+        CustomResourceDefinitions => "customresourcedefinitions",
+        /// ServiceMonitors of the Prometheus operator.
+        ServiceMonitors => "servicemonitors",
+        /// PodMonitors of the Prometheus operator.
+        PodMonitors => "podmonitors",
+    }
+}
+
+impl Resource {
+    /// The name in the rules of a Role.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Resource::NodeLeases => "leases",
+            other => other.as_str(),
+        }
+    }
+
+    /// The group in the rules of a Role; empty for the core group.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Resource::Deployments | Resource::StatefulSets => "apps",
+            Resource::Pods
+            | Resource::Services
+            | Resource::ConfigMaps
+            | Resource::PersistentVolumeClaims
+            | Resource::ResourceQuotas
+            | Resource::Nodes => "",
+            Resource::EndpointSlices => "discovery.k8s.io",
+            Resource::StorageClasses => "storage.k8s.io",
+            Resource::CronJobs => "batch",
+            Resource::HorizontalPodAutoscalers => "autoscaling",
+            Resource::NodeLeases => "coordination.k8s.io",
+            Resource::CustomResourceDefinitions => "apiextensions.k8s.io",
+            Resource::ServiceMonitors | Resource::PodMonitors => "monitoring.coreos.com",
+        }
+    }
+}

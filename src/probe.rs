@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 pub use crate::config::Schedule;
+use crate::discovery::Cluster;
 use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Outcome, Reason};
 use crate::net::http::HttpClient;
 use crate::net::region::Regions;
@@ -86,6 +87,8 @@ pub struct Tools {
     pub own_requests: own_requests::OwnRequests,
     /// Bounds the connections to one database endpoint.
     pub slots: slots::Slots,
+    /// What the cluster says, as far as watches tell.
+    pub cluster: Arc<Cluster>,
 }
 
 /// One question with a fixed target, planned before it is first asked.
@@ -137,6 +140,12 @@ pub trait Probe: Send + Sync {
     /// Makes one attempt. What has no answer when it returns is blind with `internal`; what has none when the
     /// deadline aborts it has failed with `timeout`. A later answer to the same question replaces an earlier one.
     async fn ask(&self, attempt: &Attempt);
+
+    /// Resolves when something changed that the last attempt looked up, so that it is worth asking at once. Pending for
+    /// ever for what looks nothing up.
+    async fn stirred(&self) {
+        std::future::pending().await
+    }
 
     /// Called after a deadline aborted [`Probe::ask`], with a short deadline of its own: tells the other side to stop
     /// what it may still be doing for us.

@@ -89,7 +89,13 @@ impl Scheduler {
         let mut due = Instant::now() + first_offset(probe);
         loop {
             self.ledger.due(probe.questions(), Some(due));
-            sleep_until(due).await;
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = probe.stirred() => {
+                    tracing::debug!(question = ?probe.questions().first().map(|question| &question.key), "asked early: what it looks up has changed");
+                    due = Instant::now();
+                }
+            }
             self.run(probe, places).await;
             // A run that took too long skips the turns that it missed: it never makes up for them in a burst.
             let behind =

@@ -10,6 +10,7 @@ use super::scalar::Span as Show;
 use super::schedule::{Schedule, Scheduled};
 use super::schema;
 use super::site::Config;
+use super::site::Sharding;
 use super::system::{System, Workload};
 use super::yaml::{self, Fault, Node};
 use crate::secret::SecretSource;
@@ -62,8 +63,9 @@ impl<'a> Judge<'a> {
             site,
             regions,
             defaults,
-            kubernetes: _,
+            kubernetes,
             high_availability: _,
+            sharding,
             web: _,
             peers,
             systems,
@@ -81,6 +83,15 @@ impl<'a> Judge<'a> {
                 attempts: defaults.attempts,
             },
         );
+        self.literal("/kubernetes/fingerprint_key", kubernetes.fingerprint_key.as_ref());
+        if let Some(Sharding { shards, ordinal: Some(ordinal) }) = sharding
+            && ordinal >= shards
+        {
+            self.error(
+                "/sharding/ordinal",
+                format!("counts from 0, so it must be below `shards`, which is {shards}"),
+            );
+        }
         self.clashes("/peers", "site", "peer", peers.iter().map(|peer| Some(peer.site.as_str())));
         for (index, peer) in peers.iter().enumerate() {
             let at = format!("/peers/{index}");

@@ -6,7 +6,7 @@ use super::database::{Database, Standby};
 use super::outside::{Certificate, Dns, Infrastructure};
 use super::scalar::Span;
 use super::site::{Attempts, Defaults, Peer};
-use super::system::{Surface, Workload};
+use super::system::{Dependency, Surface, Workload};
 use super::traffic::{Request, Traffic};
 
 /// When a check runs, completely resolved.
@@ -46,4 +46,16 @@ macro_rules! scheduled {
     };
 }
 
-scheduled!(Workload, Surface, Database, Standby, Request, Traffic, Dns, Certificate, Infrastructure, Peer);
+scheduled!(
+    Workload,
+    Dependency,
+    Surface,
+    Database,
+    Standby,
+    Request,
+    Traffic,
+    Dns,
+    Certificate,
+    Infrastructure,
+    Peer
+);

@@ -28,6 +28,8 @@ pub struct Config {
     pub kubernetes: Kubernetes,
     /// Several replicas of the exporter, of which only the holder of a Lease probes.
     pub high_availability: Option<HighAvailability>,
+    /// Several exporters that share the systems among them; each probes its own.
+    pub sharding: Option<Sharding>,
     /// The HTTP server of the exporter.
     pub web: Web,
     /// The exporters of the other sites: roles, identities and fingerprints are compared.
@@ -120,7 +122,7 @@ pub struct Limits {
 }
 
 /// The cluster that discovery reads.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kubernetes {
     /// `auto`: the cluster around the exporter, else KUBECONFIG, else disabled, which is a supported way to run.
@@ -129,6 +131,13 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig file; its current one, when absent.
     pub context: Option<String>,
+    /// Whether a pod of each workload is created as a dry run, to see that a new one would be admitted. Needs the right to
+    /// `create` pods.
+    pub create_dry_run: bool,
+    /// Key for the fingerprints of Secrets, the same at every site that compares them. Without it only the names of
+    /// their keys are in the fingerprint, not their values.
+    #[schemars(schema_with = "scalar::credential_schema")]
+    pub fingerprint_key: Option<SecretSource>,
 }
 
 /// Whether a cluster is looked for.
@@ -163,6 +172,19 @@ pub struct Lease {
     /// Name of the Lease.
     #[schemars(extend("format" = "not-blank"))]
     pub name: String,
+}
+
+/// Several exporters that share the systems among them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["shards"]))]
+pub struct Sharding {
+    /// How many there are.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub shards: u32,
+    /// Which of them this one is, from 0; default: the number at the end of the host name, as a StatefulSet gives it.
+    #[schemars(range(min = 0, max = 999))]
+    pub ordinal: Option<u32>,
 }
 
 /// The HTTP server of the exporter.
@@ -262,6 +284,18 @@ impl Default for Attempts {
 impl Default for Limits {
     fn default() -> Self {
         Self { concurrency: 16, connections_per_endpoint: 1 }
+    }
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            mode: KubernetesMode::Auto,
+            kubeconfig: None,
+            context: None,
+            create_dry_run: true,
+            fingerprint_key: None,
+        }
     }
 }
 

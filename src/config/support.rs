@@ -5,15 +5,8 @@ use super::yaml::{self, Content, Fault, Node};
 /// The one list: whoever builds a check deletes its row. `[]` stands for every entry of a list. A key whose value
 /// is null, an empty list or an empty mapping asks for nothing and is accepted.
 pub(super) const NOT_SUPPORTED: &[&str] = &[
-    "high_availability",
     "peers",
     "cloud",
-    "site.identity",
-    "systems[].workloads[].deployment",
-    "systems[].workloads[].statefulset",
-    "systems[].workloads[].replicas_required",
-    "systems[].surfaces[].connect_to.service",
-    "systems[].databases[].endpoint.workload",
     "systems[].databases[].identity",
     "systems[].databases[].standby",
     "systems[].databases[].cloud",

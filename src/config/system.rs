@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::database::Database;
 use super::outside::{Certificate, Dns, Infrastructure};
-use super::scalar::{self, ConnectTo, HttpUrl, Moment, Pattern, Span};
+use super::scalar::{self, Anchored, ConnectTo, HttpUrl, Moment, Pattern, Span};
 use super::site::{Attempts, Tls};
 use super::traffic::{Request, Traffic};
 use crate::model::{Check, Strategy};
+use crate::secret::SecretSource;
 
 /// What has to survive the loss of a site, with its checks.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -39,6 +40,8 @@ pub struct System {
     pub surfaces: Vec<Surface>,
     /// The databases of the system.
     pub databases: Vec<Database>,
+    /// What else the application needs: caches, queues, other services.
+    pub dependencies: Vec<Dependency>,
     /// Business calls as a user makes them, through the same door.
     pub requests: Vec<Request>,
     /// Business requests counted over a window.
@@ -105,12 +108,84 @@ pub struct Workload {
     pub metrics: Option<MetricsEndpoint>,
     /// Its running copies, outside Kubernetes.
     pub instances: Vec<Instance>,
+    /// The CronJobs of its namespace.
+    pub cron_jobs: CronJobs,
     /// Time from run to run; default: `defaults.interval`.
     pub interval: Option<Span>,
     /// Deadline of one attempt; default: `defaults.timeout`.
     pub timeout: Option<Span>,
     /// How many attempts must pass; default: `defaults.attempts`.
     pub attempts: Option<Attempts>,
+}
+
+/// The CronJobs of a namespace. Those of a standby site are expected to be suspended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CronJobs {
+    /// Names of CronJobs that may be active on both sides, as anchored regular expressions.
+    pub allowed: Vec<Anchored>,
+}
+
+/// Something else that the application needs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "endpoint"]))]
+pub struct Dependency {
+    /// Name of the dependency, as in the `dependency` label.
+    #[schemars(extend("format" = "name"))]
+    pub name: String,
+    /// Where the application looks for it.
+    pub endpoint: DependencyEndpoint,
+    /// How it is asked. `auto`: by the scheme of its URL, else by a connection.
+    pub kind: DependencyKind,
+    /// Its password, when the address holds none.
+    #[schemars(schema_with = "scalar::credential_schema")]
+    pub password: Option<SecretSource>,
+    /// How its certificate is verified.
+    pub tls: Option<Tls>,
+    /// Regions that its address may be in; default: the site's region.
+    #[schemars(length(min = 1), extend("items" = {"type": "string", "format": "name"}))]
+    pub expected_regions: Option<Vec<String>>,
+    /// Time from run to run; default: `defaults.interval`.
+    pub interval: Option<Span>,
+    /// Deadline of one attempt; default: `defaults.timeout`.
+    pub timeout: Option<Span>,
+    /// How many attempts must pass; default: `defaults.attempts`.
+    pub attempts: Option<Attempts>,
+}
+
+/// Where a dependency is: read from a workload (`workload` with `env` or `file`), or given (`url`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DependencyEndpoint {
+    /// Name of the workload whose configuration is read.
+    pub workload: Option<String>,
+    /// Environment variable of the workload that holds the address: a URL, or host and port.
+    #[schemars(extend("format" = "not-blank"))]
+    pub env: Option<String>,
+    /// Path in the workload's container of a file that holds the address.
+    #[schemars(extend("format" = "not-blank"))]
+    pub file: Option<String>,
+    /// The address: a URL, or host and port; or where to read it.
+    #[serde(deserialize_with = "scalar::text_or_credential")]
+    #[schemars(schema_with = "scalar::text_or_credential_schema")]
+    pub url: Option<SecretSource>,
+}
+
+/// How a dependency is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline, extend("enum" = ["auto", "tcp", "tls", "redis"]), transform = super::site::plain_enum)]
+pub enum DependencyKind {
+    /// By the scheme of its URL, else by a connection.
+    #[default]
+    Auto,
+    /// By a connection.
+    Tcp,
+    /// By a connection and a TLS handshake.
+    Tls,
+    /// By Redis' PING and ROLE.
+    Redis,
 }
 
 /// Where a program shows its metrics.

@@ -12,6 +12,7 @@ pub(super) fn targets<'c>(check: Check, system: &'c System, config: &'c Config) 
         "databases" => system.databases.iter().map(|database| database.name.as_str()).collect(),
         "surfaces" => system.surfaces.iter().map(|surface| surface.name.as_str()).collect(),
         "requests" => system.requests.iter().map(|request| request.name.as_str()).collect(),
+        "dependencies" => system.dependencies.iter().map(|dependency| dependency.name.as_str()).collect(),
         "workloads" => system.workloads.iter().filter_map(Workload::label).collect(),
         "dns" => system.dns.iter().map(|record| record.record.as_str()).collect(),
         "certificates" => system.certificates.iter().map(|certificate| certificate.name.as_str()).collect(),
@@ -43,8 +44,8 @@ pub(super) fn section_of(check: Check) -> &'static str {
         | Check::Storage
         | Check::Quota
         | Check::ImageOrigin
-        | Check::CronJobs
-        | Check::Dependency => "workloads",
+        | Check::CronJobs => "workloads",
+        Check::Dependency => "dependencies",
         Check::DnsFailover => "dns",
         Check::Certificate => "certificates",
         Check::Infrastructure => "infrastructure",

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::super::database::{Database, Endpoint};
 use super::super::schedule::Scheduled;
 use super::super::site::Config;
-use super::super::system::{Surface, System, Waiver, Workload};
+use super::super::system::{Dependency, DependencyEndpoint, Surface, System, Waiver, Workload};
 use super::super::targets::{section_of, targets};
 use super::super::traffic::{Request, Traffic, TrafficSource};
 use super::{Judge, holds_password};
@@ -25,6 +25,7 @@ impl Judge<'_> {
             workloads,
             surfaces,
             databases,
+            dependencies,
             requests,
             traffic,
             dns,
@@ -63,6 +64,15 @@ impl Judge<'_> {
         for (index, database) in databases.iter().enumerate() {
             let at_database = format!("{at}/databases/{index}");
             self.database(&at_database, database, at, system, config);
+        }
+        self.clashes(
+            &format!("{at}/dependencies"),
+            "name",
+            "dependency",
+            dependencies.iter().map(|d| Some(d.name.as_str())),
+        );
+        for (index, dependency) in dependencies.iter().enumerate() {
+            self.dependency(&format!("{at}/dependencies/{index}"), dependency, at, system, config);
         }
         self.clashes(
             &format!("{at}/requests"),
@@ -243,17 +253,7 @@ impl Judge<'_> {
         if let Some(credentials) = &database.credentials {
             self.literal(&format!("{at}/credentials/password"), credentials.password.as_ref());
         }
-        for (index, region) in database.expected_regions.iter().flatten().enumerate() {
-            if !config.regions.is_empty() && !config.regions.contains_key(region) {
-                self.no_such(
-                    &format!("{at}/expected_regions/{index}"),
-                    "region",
-                    region,
-                    config.regions.keys(),
-                    "/regions",
-                );
-            }
-        }
+        self.expected_regions(at, database.expected_regions.as_ref(), config);
         self.clashes(
             &format!("{at}/queries"),
             "name",
@@ -272,6 +272,48 @@ impl Judge<'_> {
             if let Some(primary) = &standby.primary {
                 self.endpoint(&format!("{at}/standby/primary"), primary, at_system, system);
             }
+        }
+    }
+
+    fn expected_regions(&mut self, at: &str, regions: Option<&Vec<String>>, config: &Config) {
+        for (index, region) in regions.into_iter().flatten().enumerate() {
+            if !config.regions.is_empty() && !config.regions.contains_key(region) {
+                let at = format!("{at}/expected_regions/{index}");
+                self.no_such(&at, "region", region, config.regions.keys(), "/regions");
+            }
+        }
+    }
+
+    fn dependency(
+        &mut self,
+        at: &str,
+        dependency: &Dependency,
+        at_system: &str,
+        system: &System,
+        config: &Config,
+    ) {
+        self.section(at, dependency, config);
+        self.literal(&format!("{at}/password"), dependency.password.as_ref());
+        self.expected_regions(at, dependency.expected_regions.as_ref(), config);
+        let DependencyEndpoint { workload, env, file, url } = &dependency.endpoint;
+        let at = format!("{at}/endpoint");
+        if let Some(name) = workload {
+            self.known_workload(&format!("{at}/workload"), name, at_system, system);
+        }
+        if let Some(SecretSource::Value(literal)) = url
+            && holds_password(literal.expose())
+        {
+            let message =
+                "a password is written out in this address; prefer `password: {file: ...}` beside it";
+            self.warn(&format!("{at}/url"), message);
+        }
+        if !self.says(&at) || self.mistaken(&at) {
+            return;
+        }
+        match (workload, env, file, url) {
+            (Some(_), Some(_), None, None) | (Some(_), None, Some(_), None) | (None, None, None, Some(_)) => {
+            }
+            _ => self.error(&at, "expected either `url`, or `workload` with exactly one of `env` and `file`"),
         }
     }
 
@@ -294,9 +336,8 @@ impl Judge<'_> {
             return;
         }
         match (workload, env, file, url) {
-            (Some(_), Some(_), None, None) | (Some(_), None, Some(_), None) | (None, None, None, Some(_)) => {
-            }
-            _ => self.error(at, "expected either `url`, or `workload` with exactly one of `env` and `file`"),
+            (Some(_), _, None, None) | (Some(_), None, Some(_), None) | (None, None, None, Some(_)) => {}
+            _ => self.error(at, "expected either `url`, or `workload` with at most one of `env` and `file`"),
         }
     }
 }
