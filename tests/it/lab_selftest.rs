@@ -403,7 +403,9 @@ async fn kubernetes_gives_a_service_account_its_rights_and_no_more() {
         );
     }
 
-    let file = kube.kubeconfig_for_service_account(ns.name(), "reader").await;
+    // By way of another address, where a test can stage faults.
+    let proxy = Proxy::start(lab_ip(), kube.address()).await;
+    let file = kube.kubeconfig_via(proxy.address(), reader.token());
     let file = format!("--kubeconfig={}", file.display());
     assert_eq!(kube.kubectl(&[&file, "get", "pods", "-n", ns.name(), "-o", "name"]).await, "");
     let said = kube.try_kubectl(&[&file, "get", "secrets", "-n", ns.name()], "").await.expect_err("no right");

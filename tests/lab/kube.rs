@@ -65,12 +65,12 @@ impl Kube {
     /// One for a test that stops or freezes it, or needs a cluster without others' nodes. Costs 4 s and 300 MB.
     pub async fn start() -> Self {
         let dir = scratch_dir("kube");
-        let ip = lab_ip();
-        let [etcd, peers, address] = [(); 3].map(|()| SocketAddr::new(ip, free_port(ip)));
+        // An address each, so that no two of them can be given the same port.
+        let [etcd, peers, address] =
+            [lab_ip(), lab_ip(), lab_ip()].map(|ip| SocketAddr::new(ip, free_port(ip)));
         let token = keys(&dir, address);
-        let ca = std::fs::read(dir.join("ca.crt")).expect("the authority");
         let kube = Self {
-            api: KubeApi::new(address, &ca, &token),
+            api: KubeApi::new(address, &authority(&dir), &token, 0),
             etcd_daemon: Mutex::new(start_etcd(&dir, etcd, peers)),
             server: Mutex::default(),
             dir,
@@ -79,6 +79,11 @@ impl Kube {
         };
         kube.start_again().await;
         kube
+    }
+
+    /// A client that keeps its connections, for thousands of requests from one runtime.
+    pub fn busy(&self) -> KubeApi {
+        KubeApi::new(self.address, &authority(&self.dir), self.token(), 32)
     }
 
     /// Where it listens; its certificate is for this address.
@@ -193,6 +198,10 @@ fn keys(dir: &Path, address: SocketAddr) -> String {
         std::fs::write(dir.join(name), content).expect("write a file of the API server");
     }
     token
+}
+
+fn authority(dir: &Path) -> Vec<u8> {
+    std::fs::read(dir.join("ca.crt")).expect("the authority")
 }
 
 fn subdir(dir: &Path, name: &str) -> PathBuf {

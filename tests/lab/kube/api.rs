@@ -87,14 +87,15 @@ const KINDS: &[Kind] = &[
 // === impl KubeApi ===
 
 impl KubeApi {
-    pub(super) fn new(address: SocketAddr, ca: &[u8], token: &str) -> Self {
+    /// `kept` connections are kept open; none where the client is shared by tests, each of which has a runtime of its
+    /// own.
+    pub(super) fn new(address: SocketAddr, ca: &[u8], token: &str, kept: usize) -> Self {
         // Another part of the test binary may have installed the same provider before.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .tls_certs_only([Certificate::from_pem(ca).expect("the authority")])
             .no_proxy()
-            // Every test has a runtime of its own, and a kept connection would belong to one of them.
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(kept)
             .timeout(Duration::from_secs(20))
             .build()
             .expect("an HTTPS client");
@@ -149,16 +150,18 @@ impl KubeApi {
         Ok(made)
     }
 
-    /// PUT over whatever version there is.
+    /// PUT over whatever version there is, which usually is the one that the object tells.
     async fn replace(&self, path: &str, mut object: Value) -> Result<Value, Refused> {
         loop {
-            let current = self.send(Method::GET, path, JSON, None).await?;
-            object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+            if object["metadata"]["resourceVersion"].is_null() {
+                let current = self.send(Method::GET, path, JSON, None).await?;
+                object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+            }
             match self.send(Method::PUT, path, JSON, Some(&object)).await {
                 // Somebody wrote in between, for instance a heartbeat.
-                Err(Refused { code: 409, .. }) => {}
+                Err(Refused { code: 409, .. }) => object["metadata"]["resourceVersion"].take(),
                 answer => return answer,
-            }
+            };
         }
     }
 
