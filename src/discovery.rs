@@ -4,11 +4,14 @@
 //! attempt, so that nothing has to be planned again when the cluster changes (ADR 0008).
 
 pub mod cluster;
+pub mod covering;
+pub mod fingerprints;
+pub mod image;
 pub mod inventory;
 pub mod objects;
 
 pub use cluster::Cluster;
-pub use inventory::{ControllerKind, Feed, Inventory, ObjectRef, Only, Sight, WorkloadRef};
+pub use inventory::{ControllerKind, Feed, FeedState, Inventory, ObjectRef, Only, Sight, WorkloadRef};
 
 use crate::model::GapReason;
 use crate::probe::Answer;
