@@ -4,6 +4,9 @@
 //! attempt, so that nothing has to be planned again when the cluster changes (ADR 0008).
 
 pub mod cluster;
+pub mod covering;
+pub mod fingerprints;
+pub mod image;
 pub mod inventory;
 pub mod learnt;
 pub mod objects;
@@ -12,7 +15,7 @@ pub mod services;
 pub mod metrics_port;
 
 pub use cluster::Cluster;
-pub use inventory::{ControllerKind, Feed, Inventory, ObjectRef, Only, Sight, WorkloadRef};
+pub use inventory::{ControllerKind, Feed, FeedState, Inventory, ObjectRef, Only, Sight, WorkloadRef};
 
 use crate::model::GapReason;
 use crate::probe::Answer;

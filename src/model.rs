@@ -278,6 +278,20 @@ closed_set! {
 }
 
 closed_set! {
+    /// What a fingerprint is of; compared between sites.
+    FingerprintKind {
+        /// The images of a workload.
+        Images => "images",
+        /// Its variables and ConfigMaps.
+        Configuration => "configuration",
+        /// Its Secrets.
+        Secrets => "secrets",
+        /// The custom resources that the cluster knows.
+        Crds => "crds",
+    }
+}
+
+closed_set! {
     /// A kind of object of a cluster that is watched; the `resource` label.
     Resource {
         /// Deployments.

@@ -6,15 +6,21 @@
 //!
 //! To add a kind: one file below `probe/`, its `mod` line here and its row in [`KINDS`].
 
+pub mod create_dry_run;
 pub mod database;
 pub mod db_endpoint_region;
+//X pub mod dependency;
 pub mod expect;
+pub mod image_origin;
 pub mod instances;
 pub mod own_requests;
+pub mod site_identity;
 pub mod slots;
 pub mod surface;
 pub mod synthetic_query;
 pub mod synthetic_request;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod traffic;
 
 use std::sync::{Arc, Mutex};
@@ -58,6 +64,10 @@ pub const KINDS: &[&Kind] = &[
     &surface::KIND,
     &synthetic_request::KIND,
     &traffic::KIND,
+    &create_dry_run::KIND,
+    &image_origin::KIND,
+    //X     &dependency::KIND,dependency::KIND,
+    &site_identity::KIND,
 ];
 
 /// What the plan asks for: what an operator configured, checked and completed, one variant a kind of probe.
@@ -71,6 +81,14 @@ pub enum Ask {
     Request(synthetic_request::Spec),
     /// Business requests over a window.
     Traffic(traffic::Spec),
+    /// The admission of a new pod.
+    CreateDryRun(create_dry_run::Spec),
+    /// The images of a workload.
+    ImageOrigin(image_origin::Spec),
+    /// Something else that the application needs.
+    //X Dependency(dependency::Spec),
+    /// The identity of the site.
+    SiteIdentity(site_identity::Spec),
 }
 
 /// What probes work with; shared by all of them.
@@ -163,6 +181,10 @@ impl Ask {
             Ask::Surface(spec) => Arc::new(surface::Surface::new(spec, tools)),
             Ask::Request(spec) => Arc::new(synthetic_request::SyntheticRequest::new(spec, tools)),
             Ask::Traffic(spec) => Arc::new(traffic::Traffic::new(spec, tools)),
+            Ask::CreateDryRun(spec) => Arc::new(create_dry_run::CreateDryRun::new(spec, tools)),
+            Ask::ImageOrigin(spec) => Arc::new(image_origin::ImageOrigin::new(spec, tools)),
+            //X Ask::Dependency(spec) => Arc::new(dependency::Dependency::new(spec, tools)),
+            Ask::SiteIdentity(spec) => Arc::new(site_identity::SiteIdentity::new(spec, tools)),
         }
     }
 }

@@ -43,4 +43,15 @@ impl Cluster {
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+
+    /// Waits until a look shows something else than what was seen.
+    pub async fn differs<T: PartialEq>(&self, seen: &T, look: impl Fn(&Inventory) -> T) {
+        let mut changes = self.changes();
+        while self.read(&look) == *seen {
+            // The sender is ours, so there is always a next change to wait for.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::{Own, catalogue as c};
 use crate::ledger::Histogram;
-use crate::model::{Metric, Role, Shape, Status, Verdict, seconds};
+use crate::model::{Check, Metric, Role, Shape, Status, Verdict, seconds};
 use crate::report::{CheckReport, Report, SystemReport};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -106,6 +106,17 @@ impl<'a> Families<'a> {
             ],
             1.0,
         );
+        // The nodes of the cluster are the same whichever system asks them; while nobody knows, nothing is said.
+        let identity = report.systems.iter().flat_map(|system| &system.checks).find_map(|check| {
+            match (check.key.check == Check::SiteIdentity, check.status) {
+                (true, Status::Pass) => Some(true),
+                (true, Status::Fail | Status::Waived) => Some(false),
+                (true, Status::Unknown | Status::Skipped) | (false, _) => None,
+            }
+        });
+        if let Some(verified) = identity {
+            self.flag(&c::SITE_IDENTITY, vec![("site", &declared.site)], verified);
+        }
         for (reason, count) in &report.gaps {
             self.add(&c::CHECK_GAPS, vec![("reason", reason.as_str())], *count as f64);
         }
