@@ -13,6 +13,7 @@ use crate::probe::{
     Ask, create_dry_run, database, dependency, image_origin, site_identity, surface, synthetic_request, traffic, workload,
 };
 use crate::report::{Declared, DeclaredSurface, DeclaredSystem, DeclaredWorkload, Waiver, Window};
+use crate::shard::{self, Shard};
 
 /// What follows from a configuration.
 #[derive(Debug)]
@@ -25,13 +26,19 @@ pub struct Plan {
     pub wanted: Wanted,
 }
 
-/// Plans everything that a checked configuration asks for.
+/// Plans everything that a checked configuration asks for: of the systems that are shared among several exporters,
+/// those of the shard that it names.
 pub fn plan(config: &Config) -> Plan {
     let mut asks = Vec::new();
     let mut systems = Vec::with_capacity(config.systems.len());
     // Nothing is expected of a retired site, so nobody there is bothered.
     let retired = config.site.role == Role::Retired;
-    for system in &config.systems {
+    let shard = shard::of(config);
+    let is_ours =
+        |name: &str| shard.is_none_or(|Shard { ordinal, shards }| shard::mine(name, shards, ordinal));
+    let ours: Vec<&config::System> =
+        config.systems.iter().filter(|system| is_ours(&system.name)).collect();
+    for system in &ours {
         let planner = Planner { config, system, name: Arc::from(system.name.as_str()) };
         if !retired {
             asks.extend(planner.asks());
@@ -45,7 +52,7 @@ pub fn plan(config: &Config) -> Plan {
             target: Arc::from(config.site.name.as_str()),
         };
         asks.push(Ask::SiteIdentity(site_identity::Spec {
-            keys: config.systems.iter().map(key).collect(),
+            keys: ours.iter().copied().map(key).collect(),
             region: config.site.region.clone(),
             node_label: node_label.clone(),
             schedule: config.defaults.schedule(),
@@ -53,7 +60,7 @@ pub fn plan(config: &Config) -> Plan {
     }
     let site = Arc::from(config.site.name.as_str());
     Plan {
-        wanted: wanted(config),
+        wanted: if retired { Wanted::default() } else { wanted(config, &ours) },
         declared: Declared { site, region: config.site.region.clone(), role: config.site.role, systems },
         asks,
     }
@@ -65,12 +72,9 @@ struct Found<'a> {
     kind: ProbeKind,
 }
 
-/// What a configuration has to know of the cluster. Nothing of a retired site, and nothing where no object is named.
-fn wanted(config: &Config) -> Wanted {
-    if config.site.role == Role::Retired {
-        return Wanted::default();
-    }
-    let systems = || config.systems.iter();
+/// What these systems have to know of the cluster; nothing where no object is named.
+fn wanted(config: &Config, systems: &[&config::System]) -> Wanted {
+    let systems = || systems.iter();
     let surfaces = systems().flat_map(|system| &system.surfaces).map(|surface| &surface.connect_to);
     let requests = systems().flat_map(|system| &system.requests).map(|request| &request.connect_to);
     let service = |connect_to: &Option<ConnectTo>| match connect_to {

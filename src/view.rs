@@ -5,10 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::discovery::Cluster;
+use crate::discovery::learnt::learnt;
+use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{Verdict, length, seconds};
-use crate::report::{Declared, Report, report};
+use crate::report::{Declared, DeclaredWorkload, LearntOf, Report, report};
+use crate::shard::Shard;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
 #[derive(Clone, Debug)]
@@ -19,6 +23,10 @@ pub struct View {
     pub ledger: Arc<Ledger>,
     /// What the cluster says.
     pub cluster: Arc<Cluster>,
+    /// Whether we are the one of several replicas that probes.
+    pub leadership: Leadership,
+    /// Which of several exporters this is, if they share the systems among them.
+    pub shard: Option<Shard>,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// When the configuration was loaded.
@@ -30,11 +38,13 @@ pub struct View {
 // === impl View ===
 
 impl View {
-    /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand.
+    /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand; but not while
+    /// standing by, when nothing is known and nothing is judged.
     pub fn report(&self) -> Report {
         let now = (self.now)();
         let mut report = report(&self.declared, &self.ledger.read(), now);
-        for system in &mut report.systems {
+        let judged = if self.leadership.is_leading() { report.systems.as_mut_slice() } else { &mut [] };
+        for system in judged {
             let (since, before) = self.ledger.judged(&system.declared.name, system.verdict, now);
             system.since = since;
             if let Some(before) = before {
@@ -68,6 +78,8 @@ impl View {
         let own = Own {
             config_loaded: seconds(self.loaded),
             config_ok: true,
+            leads: self.leadership.is_leading(),
+            shard: self.shard,
             scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),
             process: Process::read(),
         };
