@@ -4,11 +4,15 @@
 //! attempt, so that nothing has to be planned again when the cluster changes (ADR 0008).
 
 pub mod cluster;
+pub mod feeds;
 pub mod inventory;
 pub mod objects;
+pub mod watch;
 
 pub use cluster::Cluster;
+pub use feeds::{Wanted, feeds};
 pub use inventory::{ControllerKind, Feed, Inventory, ObjectRef, Only, Sight, WorkloadRef};
+pub use watch::keep_watching;
 
 use crate::model::GapReason;
 use crate::probe::Answer;
@@ -55,6 +59,13 @@ pub fn in_sight<'f>(inventory: &Inventory, feeds: impl IntoIterator<Item = &'f F
     Err(match sight {
         Sight::Forbidden => {
             Gap::new(GapReason::Forbidden, format!("forbidden: our account needs the rule {}", feed.rule()))
+        }
+        Sight::Unauthorized => {
+            Gap::new(GapReason::Forbidden, "the Kubernetes API does not accept our account's token")
+        }
+        Sight::NoCluster => {
+            let why = inventory.unavailable.as_deref().unwrap_or("there is no Kubernetes API to ask");
+            Gap::new(GapReason::NotFound, format!("nothing can be learnt from a cluster: {why}"))
         }
         Sight::Lost => Gap::blind(format!(
             "the Kubernetes API cannot be reached, so {} are not known as they are now",
