@@ -42,10 +42,8 @@ struct Fake {
 #[derive(Default)]
 struct Held {
     objects: BTreeMap<String, BTreeMap<String, Value>>,
-    /// The status for every list and watch of a plural.
+    /// The status for every request for a plural, or for every watch if `?watch` stands behind it.
     refusals: BTreeMap<String, u16>,
-    /// The status for every watch of a plural.
-    watch_refusals: BTreeMap<String, u16>,
     version: u64,
     /// Path and query of every request.
     asked: Vec<String>,
@@ -79,6 +77,14 @@ impl Fake {
     /// Changes what is held, and tells nobody who watches.
     fn silently(&self, change: impl FnOnce(&mut Held)) {
         change(&mut self.held.lock().unwrap());
+    }
+
+    fn refuse(&self, what: &str, status: u16) {
+        self.held.lock().unwrap().refusals.insert(what.into(), status);
+    }
+
+    fn allow(&self, what: &str) {
+        self.held.lock().unwrap().refusals.remove(what);
     }
 
     fn say(&self, plural: &str, line: &str) {
@@ -135,10 +141,8 @@ impl Fake {
 
     fn answer(&self, plural: &str, query: &BTreeMap<String, String>) -> (u16, String) {
         let held = self.held.lock().unwrap();
-        let refusal = held
-            .refusals
-            .get(plural)
-            .or_else(|| held.watch_refusals.get(plural).filter(|_| query.contains_key("watch")));
+        let of_watch = held.refusals.get(&format!("{plural}?watch")).filter(|_| query.contains_key("watch"));
+        let refusal = held.refusals.get(plural).or(of_watch);
         if let Some(status) = refusal {
             return (*status, json!({"kind": "Status", "code": status}).to_string());
         }
@@ -395,7 +399,7 @@ async fn silence_loses_sight_and_keeps_what_is_known() {
 
 #[tokio::test]
 async fn a_missing_right_is_named_and_its_grant_is_noticed() {
-    let lab = Lab::new(|fake| fake.silently(|held| drop(held.refusals.insert("services".into(), 403)))).await;
+    let lab = Lab::new(|fake| fake.refuse("services", 403)).await;
     lab.cluster.read(|inventory| {
         let gap = in_sight(inventory, inventory.feeds.keys()).unwrap_err();
         assert_eq!(gap.reason, Some(GapReason::Forbidden));
@@ -407,15 +411,14 @@ async fn a_missing_right_is_named_and_its_grant_is_noticed() {
     });
     assert_eq!(lab.sight(Resource::Deployments), Some(Sight::Live));
     lab.fake.put("services", json!({"metadata": {"name": "web"}}));
-    lab.fake.silently(|held| drop(held.refusals.remove("services")));
+    lab.fake.allow("services");
     lab.until("granted", |inventory| sight(inventory, Resource::Services) == Some(Sight::Live)).await;
     assert_eq!(lab.cluster.read(|inventory| inventory.services.len()), 1);
 }
 
 #[tokio::test]
 async fn who_may_list_and_not_watch_is_not_well_now_and_then() {
-    let lab =
-        Lab::new(|fake| fake.silently(|held| drop(held.watch_refusals.insert("services".into(), 403)))).await;
+    let lab = Lab::new(|fake| fake.refuse("services?watch", 403)).await;
     lab.until("refused", |inventory| sight(inventory, Resource::Services) == Some(Sight::Forbidden)).await;
     for _ in 0..60 {
         assert_eq!(lab.sight(Resource::Services), Some(Sight::Forbidden));
@@ -426,15 +429,14 @@ async fn who_may_list_and_not_watch_is_not_well_now_and_then() {
 
 #[tokio::test]
 async fn what_is_not_served_is_none_of_it_until_it_is_served() {
-    let lab =
-        Lab::new(|fake| fake.silently(|held| drop(held.refusals.insert("podmonitors".into(), 404)))).await;
+    let lab = Lab::new(|fake| fake.refuse("podmonitors", 404)).await;
     assert_eq!(lab.sight(Resource::PodMonitors), Some(Sight::NotServed));
     assert_eq!(lab.cluster.read(|inventory| in_sight(inventory, inventory.feeds.keys())), Ok(()));
     lab.fake.put("podmonitors", json!({"metadata": {"name": "m"}, "spec": {"selector": {}}}));
-    lab.fake.silently(|held| drop(held.refusals.remove("podmonitors")));
+    lab.fake.allow("podmonitors");
     lab.until("served", |inventory| inventory.pod_monitors.len() == 1).await;
     // The definition is deleted again: its watch ends, and there is none of it.
-    lab.fake.silently(|held| drop(held.refusals.insert("podmonitors".into(), 404)));
+    lab.fake.refuse("podmonitors", 404);
     lab.fake.say("podmonitors", "");
     lab.until("gone", |inventory| {
         sight(inventory, Resource::PodMonitors) == Some(Sight::NotServed) && inventory.pod_monitors.is_empty()
@@ -444,7 +446,7 @@ async fn what_is_not_served_is_none_of_it_until_it_is_served() {
 
 #[tokio::test]
 async fn a_token_that_is_not_accepted_is_not_called_a_missing_rule() {
-    let lab = Lab::new(|fake| fake.silently(|held| drop(held.refusals.insert("nodes".into(), 401)))).await;
+    let lab = Lab::new(|fake| fake.refuse("nodes", 401)).await;
     lab.cluster.read(|inventory| {
         let gap = in_sight(inventory, [&Feed::all(Resource::Nodes, None)]).unwrap_err();
         assert_eq!(gap.reason, Some(GapReason::Forbidden));
@@ -488,11 +490,11 @@ async fn an_object_that_cannot_be_read_costs_itself_only() {
 #[tokio::test]
 async fn a_feed_that_breaks_alone_is_lost_alone() {
     let lab = Lab::new(|_| {}).await;
-    lab.fake.silently(|held| drop(held.refusals.insert("services".into(), 500)));
+    lab.fake.refuse("services", 500);
     lab.fake.say("services", "");
     lab.until("lost", |inventory| sight(inventory, Resource::Services) == Some(Sight::Lost)).await;
     assert_eq!(lab.sight(Resource::Pods), Some(Sight::Live));
-    lab.fake.silently(|held| drop(held.refusals.remove("services")));
+    lab.fake.allow("services");
     lab.until("back", |inventory| sight(inventory, Resource::Services) == Some(Sight::Live)).await;
 }
 
