@@ -5,17 +5,21 @@
 
 pub mod cluster;
 pub mod covering;
+pub mod feeds;
 pub mod fingerprints;
 pub mod image;
 pub mod inventory;
 pub mod learnt;
-pub mod objects;
-pub mod surfaces;
-pub mod services;
 pub mod metrics_port;
+pub mod objects;
+pub mod services;
+pub mod surfaces;
+pub mod watch;
 
 pub use cluster::Cluster;
+pub use feeds::{Wanted, feeds};
 pub use inventory::{ControllerKind, Feed, FeedState, Inventory, ObjectRef, Only, Sight, WorkloadRef};
+pub use watch::keep_watching;
 
 use crate::model::GapReason;
 use crate::probe::Answer;
@@ -62,6 +66,13 @@ pub fn in_sight<'f>(inventory: &Inventory, feeds: impl IntoIterator<Item = &'f F
     Err(match sight {
         Sight::Forbidden => {
             Gap::new(GapReason::Forbidden, format!("forbidden: our account needs the rule {}", feed.rule()))
+        }
+        Sight::Unauthorized => {
+            Gap::new(GapReason::Forbidden, "the Kubernetes API does not accept our account's token")
+        }
+        Sight::NoCluster => {
+            let why = inventory.unavailable.as_deref().unwrap_or("there is no Kubernetes API to ask");
+            Gap::new(GapReason::NotFound, format!("nothing can be learnt from a cluster: {why}"))
         }
         Sight::Lost => Gap::blind(format!(
             "the Kubernetes API cannot be reached, so {} are not known as they are now",

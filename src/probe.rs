@@ -36,7 +36,7 @@ use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Outcome, Reason};
 use crate::net::http::HttpClient;
 use crate::net::region::Regions;
 use crate::net::resolve::Resolver;
-use crate::secret::Secrets;
+use crate::secret::{SecretError, Secrets};
 
 /// A kind of check: what documentation and the catalogue say about it.
 #[derive(Debug)]
@@ -214,6 +214,15 @@ impl Answer {
     /// The question does not apply here.
     pub fn skipped(detail: impl Into<String>) -> Self {
         Answer::new(Outcome::Skipped, detail)
+    }
+
+    /// A credential that is needed could not be read; the need is named.
+    pub fn unread(what: &str, error: &SecretError) -> Self {
+        let detail = format!("{what}: {error}");
+        match error.gap {
+            Some(reason) => Answer::gap(reason, detail),
+            None => Answer::blind(Reason::Unreachable, detail),
+        }
     }
 
     /// The question could not even be put: shown and counted as a gap.

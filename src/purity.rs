@@ -41,6 +41,11 @@ const PURE: &[&str] = &[
     "cli/terminal.rs",
     "config.rs",
     "config",
+    "discovery/inventory.rs",
+    "discovery/objects.rs",
+    "discovery/feeds.rs",
+    "discovery/watch/kinds.rs",
+    "discovery/watch/table.rs",
 ];
 
 /// What a pure module does not mention: sequences of tokens.

@@ -54,12 +54,12 @@ pub struct SecretError {
     pub from: String,
     /// What went wrong.
     pub why: String,
-    /// Which kind of gap it leaves.
-    pub gap: GapReason,
+    /// Which kind of gap it leaves; `None` while the Kubernetes API is away, which is blindness, not a gap.
+    pub gap: Option<GapReason>,
 }
 
 /// Why a source gives nothing: its kind and its sentence. What is not said otherwise is something that is not there.
-struct Why(GapReason, String);
+struct Why(Option<GapReason>, String);
 
 /// The mapping as it stands in the file, before exactly one key is demanded.
 #[derive(Deserialize)]
@@ -169,7 +169,14 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
 impl From<String> for Why {
     fn from(text: String) -> Self {
-        Self(GapReason::NotFound, text)
+        Self(Some(GapReason::NotFound), text)
+    }
+}
+
+impl Why {
+    /// It cannot be seen at the moment.
+    fn blind(text: String) -> Self {
+        Self(None, text)
     }
 }
 
@@ -274,9 +281,10 @@ fn checked(bytes: Vec<u8>) -> Result<Secret, String> {
 fn io_reason(error: &std::io::Error) -> Why {
     match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned().into(),
-        std::io::ErrorKind::PermissionDenied => {
-            Why(GapReason::Forbidden, "permission denied: the exporter's user may not read it".to_owned())
-        }
+        std::io::ErrorKind::PermissionDenied => Why(
+            Some(GapReason::Forbidden),
+            "permission denied: the exporter's user may not read it".to_owned(),
+        ),
         kind => format!("cannot be read: {kind}").into(),
     }
 }

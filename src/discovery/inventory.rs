@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::objects::{self, ContainerStatus, MonitorSpec, Pairs, Selector, Template};
+use super::objects::{self, ContainerStatus, MonitorSpec, Pairs, Selector, Template, WireMeta};
 use crate::model::Resource;
 
 /// Namespace and name of an object; the namespace is empty for what has none.
@@ -88,12 +87,16 @@ pub enum Sight {
     NotServed,
     /// Our account may not read it.
     Forbidden,
+    /// The API server does not accept our account's token.
+    Unauthorized,
     /// The API server cannot be reached; what is held is what was before.
     Lost,
+    /// There is no cluster to ask: [`Inventory::unavailable`] says why.
+    NoCluster,
 }
 
 /// The parts of the metadata that we read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meta {
     /// Its labels.
     pub labels: Pairs,
@@ -110,7 +113,7 @@ pub struct Meta {
 }
 
 /// A Deployment or a StatefulSet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Controller {
     /// Its metadata.
     pub meta: Meta,
@@ -127,7 +130,7 @@ pub struct Controller {
 }
 
 /// A pod.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pod {
     /// Its labels.
     pub labels: Pairs,
@@ -156,6 +159,8 @@ pub struct Pod {
 pub struct Inventory {
     /// Every feed with its state.
     pub feeds: BTreeMap<Feed, FeedState>,
+    /// Why there is no cluster to ask, if there is none: one sentence.
+    pub unavailable: Option<Box<str>>,
     /// Deployments and StatefulSets.
     pub controllers: BTreeMap<WorkloadRef, Controller>,
     /// The pods of each watched workload, by name.
@@ -197,8 +202,8 @@ impl ObjectRef {
     }
 
     /// Of an object that was read.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    pub fn of(meta: &WireMeta) -> Self {
+        Self::new(&meta.namespace, &meta.name)
     }
 }
 
@@ -258,6 +263,13 @@ impl Feed {
         Feed { resource, namespace, only: Only::Named(object.name.clone()) }
     }
 
+    /// The pods of a workload; `None` while its selector selects everything or nothing that can be asked for.
+    pub fn pods(workload: &WorkloadRef, controller: &Controller) -> Option<Self> {
+        let selector = Arc::from(controller.selector.query()?);
+        let only = Only::Labelled { workload: workload.clone(), selector };
+        Some(Feed { resource: Resource::Pods, namespace: Some(workload.namespace().clone()), only })
+    }
+
     /// The rule that our account needs for it, as a sentence says it.
     pub fn rule(&self) -> String {
         let verbs = if self.resource == Resource::NodeLeases { "list" } else { "list, watch" };
@@ -275,33 +287,44 @@ impl Feed {
 
 // === impl Meta ===
 
-impl From<&ObjectMeta> for Meta {
-    fn from(meta: &ObjectMeta) -> Self {
-        let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+impl From<WireMeta> for Meta {
+    fn from(meta: WireMeta) -> Self {
+        let WireMeta {
+            name: _,
+            namespace: _,
+            resource_version: _,
+            labels,
+            mut annotations,
+            creation_timestamp,
+            deletion_timestamp,
+            owner_references,
+            generation,
+        } = meta;
+        // kubectl keeps a copy of the whole object here: nothing that we need, and it may hold anything.
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        let owner = owner_references.into_iter().find(|owner| owner.controller);
         Meta {
-            labels: pairs(meta.labels.as_ref()),
-            // kubectl keeps a copy of the whole object here: nothing that we need, and it may hold anything.
-            annotations: pairs(meta.annotations.as_ref())
-                .into_iter()
-                .filter(|(name, _)| &**name != "kubectl.kubernetes.io/last-applied-configuration")
-                .collect(),
-            created: meta.creation_timestamp.as_ref().map(|time| time.0),
-            deleting: meta.deletion_timestamp.is_some(),
-            owner: owner.map(|owner| (owner.kind.as_str().into(), owner.name.as_str().into())),
-            generation: meta.generation,
+            labels,
+            annotations,
+            created: creation_timestamp,
+            deleting: deletion_timestamp.is_some(),
+            owner: owner.map(|owner| (owner.kind, owner.name)),
+            generation,
         }
     }
 }
 
-fn pairs(map: Option<&BTreeMap<String, String>>) -> Pairs {
-    map.into_iter().flatten().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
+impl From<&WireMeta> for Meta {
+    fn from(meta: &WireMeta) -> Self {
+        Meta::from(meta.clone())
+    }
 }
 
 // === impl Controller ===
 
 impl Controller {
     /// From what the API server sends.
-    pub fn new(meta: &ObjectMeta, spec: objects::ControllerSpec, status: objects::ControllerStatus) -> Self {
+    pub fn new(meta: &WireMeta, spec: objects::ControllerSpec, status: objects::ControllerStatus) -> Self {
         let objects::ControllerSpec { replicas, selector, template, volume_claim_templates } = spec;
         Controller {
             meta: Meta::from(meta),
@@ -319,7 +342,7 @@ impl Controller {
 impl From<objects::Pod> for Pod {
     fn from(pod: objects::Pod) -> Self {
         let objects::Pod { metadata, spec, status } = pod;
-        let Meta { labels, annotations: _, created, deleting, owner, generation: _ } = Meta::from(&metadata);
+        let Meta { labels, annotations: _, created, deleting, owner, generation: _ } = Meta::from(metadata);
         let ready = status.conditions.iter().any(|is| &*is.kind == "Ready" && &*is.status == "True");
         let mut containers = status.container_statuses;
         containers.extend(status.init_container_statuses);
@@ -350,8 +373,21 @@ impl Inventory {
     pub fn blind_spot<'f>(&self, feeds: impl IntoIterator<Item = &'f Feed>) -> Option<(&'f Feed, Sight)> {
         feeds.into_iter().map(|feed| (feed, self.sight(feed))).find(|(_, sight)| match sight {
             Sight::Live | Sight::NotServed => false,
-            Sight::Starting | Sight::Forbidden | Sight::Lost => true,
+            Sight::Starting | Sight::Forbidden | Sight::Unauthorized | Sight::Lost | Sight::NoCluster => true,
         })
+    }
+
+    /// Takes note of how a feed is; says whether that is news. Only a feed that is kept has a state.
+    pub fn note(&mut self, feed: &Feed, sight: Sight, now: Timestamp) -> bool {
+        let Some(state) = self.feeds.get_mut(feed) else { return false };
+        if sight == Sight::Live {
+            state.heard = Some(now);
+        }
+        let news = state.sight != sight;
+        if news {
+            (state.sight, state.since) = (sight, now);
+        }
+        news
     }
 
     /// The pods of a workload, those that are being deleted or have ended included.

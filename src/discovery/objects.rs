@@ -6,31 +6,82 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 /// Labels, annotations and other pairs of names and values.
 pub type Pairs = BTreeMap<Box<str>, Box<str>>;
 
-/// One wire struct: metadata of Kubernetes, and a spec and a status of ours.
+/// What the API server sends of one object.
+pub trait Wire: DeserializeOwned {
+    /// Its standard metadata.
+    fn metadata(&self) -> &WireMeta;
+}
+
+/// The parts of the standard metadata that we read. Above all not `managedFields`, which is half of a Pod's text and
+/// would be built in memory before it is dropped.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WireMeta {
+    /// Its name; absent in a bookmark.
+    pub name: Box<str>,
+    /// Its namespace; empty for what has none.
+    pub namespace: Box<str>,
+    /// The version of the object, which says where in the history a watch goes on.
+    pub resource_version: Box<str>,
+    /// Its labels.
+    #[serde(deserialize_with = "nullable")]
+    pub labels: Pairs,
+    /// Its annotations.
+    #[serde(deserialize_with = "nullable")]
+    pub annotations: Pairs,
+    /// When it was created; `null` in a template.
+    pub creation_timestamp: Option<Timestamp>,
+    /// When its deletion was asked for.
+    pub deletion_timestamp: Option<Timestamp>,
+    /// Who owns it.
+    #[serde(deserialize_with = "nullable")]
+    pub owner_references: Vec<OwnerReference>,
+    /// How often its spec was changed.
+    pub generation: Option<i64>,
+}
+
+/// Who owns an object.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    /// Kind of the owner.
+    pub kind: Box<str>,
+    /// Name of the owner.
+    pub name: Box<str>,
+    /// It is the one that controls it.
+    pub controller: bool,
+}
+
+/// One wire struct: standard metadata, and a spec and a status of ours.
 macro_rules! wire {
-    ($(#[$meta:meta])* $name:ident = $inherit:path { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Deserialize, Resource)]
-        #[resource(inherit = $inherit)]
+        #[derive(Clone, Debug, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $name {
             /// The standard metadata.
-            pub metadata: ObjectMeta,
+            pub metadata: WireMeta,
             $($(#[$fmeta])* #[serde(default, deserialize_with = "nullable")] pub $field: $type,)*
+        }
+
+        impl Wire for $name {
+            fn metadata(&self) -> &WireMeta {
+                &self.metadata
+            }
         }
     };
 }
 
 wire! {
     /// A Deployment.
-    Deployment = k8s_openapi::api::apps::v1::Deployment {
+    Deployment {
         /// What is wanted.
         spec: ControllerSpec,
         /// What is there.
@@ -40,7 +91,7 @@ wire! {
 
 wire! {
     /// A StatefulSet.
-    StatefulSet = k8s_openapi::api::apps::v1::StatefulSet {
+    StatefulSet {
         /// What is wanted.
         spec: ControllerSpec,
         /// What is there.
@@ -50,7 +101,7 @@ wire! {
 
 wire! {
     /// A Pod.
-    Pod = k8s_openapi::api::core::v1::Pod {
+    Pod {
         /// Where it was put.
         spec: PodPlace,
         /// How it is.
@@ -60,7 +111,7 @@ wire! {
 
 wire! {
     /// A Service.
-    Service = k8s_openapi::api::core::v1::Service {
+    Service {
         /// What it selects.
         spec: ServiceSpec,
         /// Its load balancer.
@@ -70,7 +121,7 @@ wire! {
 
 wire! {
     /// A part of the endpoints of a Service.
-    EndpointSlice = k8s_openapi::api::discovery::v1::EndpointSlice {
+    EndpointSlice {
         /// Its endpoints; the API server writes `null` for none.
         endpoints: Vec<Endpoint>,
     }
@@ -78,7 +129,7 @@ wire! {
 
 wire! {
     /// A ConfigMap.
-    ConfigMap = k8s_openapi::api::core::v1::ConfigMap {
+    ConfigMap {
         /// Its texts. Binary data is never a setting that we understand.
         data: Pairs,
     }
@@ -86,7 +137,7 @@ wire! {
 
 wire! {
     /// A claim for a volume.
-    PersistentVolumeClaim = k8s_openapi::api::core::v1::PersistentVolumeClaim {
+    PersistentVolumeClaim {
         /// What is wanted.
         spec: ClaimSpec,
         /// What is there.
@@ -96,7 +147,7 @@ wire! {
 
 wire! {
     /// A class of volumes.
-    StorageClass = k8s_openapi::api::storage::v1::StorageClass {
+    StorageClass {
         /// `Immediate` or `WaitForFirstConsumer`.
         volume_binding_mode: Option<Box<str>>,
     }
@@ -104,7 +155,7 @@ wire! {
 
 wire! {
     /// A quota of a namespace.
-    ResourceQuota = k8s_openapi::api::core::v1::ResourceQuota {
+    ResourceQuota {
         /// Which pods it counts.
         spec: QuotaSpec,
         /// What is allowed and used.
@@ -114,7 +165,7 @@ wire! {
 
 wire! {
     /// A CronJob.
-    CronJob = k8s_openapi::api::batch::v1::CronJob {
+    CronJob {
         /// Whether it runs, and when.
         spec: CronJobSpec,
     }
@@ -122,7 +173,7 @@ wire! {
 
 wire! {
     /// A horizontal autoscaler.
-    HorizontalPodAutoscaler = k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler {
+    HorizontalPodAutoscaler {
         /// What it scales.
         spec: AutoscalerSpec,
     }
@@ -130,7 +181,7 @@ wire! {
 
 wire! {
     /// A Node.
-    Node = k8s_openapi::api::core::v1::Node {
+    Node {
         /// Its conditions.
         status: NodeStatus,
     }
@@ -138,7 +189,7 @@ wire! {
 
 wire! {
     /// A Lease; those of nodes are in the namespace `kube-node-lease`.
-    Lease = k8s_openapi::api::coordination::v1::Lease {
+    Lease {
         /// When it was renewed.
         spec: LeaseSpec,
     }
@@ -146,14 +197,22 @@ wire! {
 
 wire! {
     /// The definition of a custom resource.
-    CustomResourceDefinition = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition {
+    CustomResourceDefinition {
         /// Its versions.
         spec: DefinitionSpec,
     }
 }
 
+wire! {
+    /// A ServiceMonitor or a PodMonitor.
+    Monitor {
+        /// What it scrapes.
+        spec: MonitorSpec,
+    }
+}
+
 /// What a Deployment or a StatefulSet wants.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ControllerSpec {
     /// Wanted pods; 1 when absent.
@@ -167,7 +226,7 @@ pub struct ControllerSpec {
 }
 
 /// What is there of a Deployment or a StatefulSet.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ControllerStatus {
     /// Pods that are ready.
@@ -203,7 +262,7 @@ pub struct Requirement {
 }
 
 /// How a new pod looks.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Template {
     /// Its labels and annotations.
@@ -213,7 +272,7 @@ pub struct Template {
 }
 
 /// Labels and annotations of new pods.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TemplateMeta {
     /// Labels.
@@ -225,7 +284,7 @@ pub struct TemplateMeta {
 }
 
 /// Containers and volumes of a new pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// The containers that run all the time.
@@ -239,7 +298,7 @@ pub struct PodSpec {
 }
 
 /// A container of a new pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
     /// Its name in the pod.
@@ -269,7 +328,7 @@ pub struct Container {
 }
 
 /// A variable of a container.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvVar {
     /// Its name.
@@ -281,7 +340,7 @@ pub struct EnvVar {
 }
 
 /// Where the value of a variable is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvSource {
     /// A key of a ConfigMap.
@@ -305,7 +364,7 @@ pub struct KeyRef {
 }
 
 /// A field of the pod, such as `status.podIP`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FieldRef {
     /// Its path.
@@ -313,7 +372,7 @@ pub struct FieldRef {
 }
 
 /// A whole ConfigMap or Secret as variables.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvFrom {
     /// Put before each name.
@@ -325,7 +384,7 @@ pub struct EnvFrom {
 }
 
 /// The name of an object in the same namespace.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ObjectName {
     /// Its name.
@@ -335,7 +394,7 @@ pub struct ObjectName {
 }
 
 /// A port of a container.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
     /// Its name, which probes and Services may use.
@@ -345,7 +404,7 @@ pub struct ContainerPort {
 }
 
 /// Where a volume is mounted.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeMount {
     /// The volume.
@@ -357,7 +416,7 @@ pub struct VolumeMount {
 }
 
 /// A question that the kubelet puts to a container.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HealthProbe {
     /// By HTTP.
@@ -373,7 +432,7 @@ pub struct HealthProbe {
 }
 
 /// A question by HTTP.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpGet {
     /// The path; `/` when absent.
@@ -400,7 +459,7 @@ pub struct HttpHeader {
 }
 
 /// Something with a port.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct PortOf {
     /// The port.
@@ -418,7 +477,7 @@ pub enum Port {
 }
 
 /// What a container asks for and may use, as Kubernetes quantities.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Resources {
     /// What it asks for.
@@ -428,7 +487,7 @@ pub struct Resources {
 }
 
 /// A volume of a pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
     /// Its name in the pod.
@@ -444,7 +503,7 @@ pub struct Volume {
 }
 
 /// Files from a ConfigMap.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ConfigMapFiles {
     /// Name of the ConfigMap.
@@ -456,7 +515,7 @@ pub struct ConfigMapFiles {
 }
 
 /// Files from a Secret.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SecretFiles {
     /// Name of the Secret; `name` in a projected volume.
@@ -479,7 +538,7 @@ pub struct KeyToPath {
 }
 
 /// Files from several sources; a later one wins.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Projected {
     /// The sources.
@@ -487,7 +546,7 @@ pub struct Projected {
 }
 
 /// One source of a projected volume.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Projection {
     /// A ConfigMap.
@@ -497,7 +556,7 @@ pub struct Projection {
 }
 
 /// A claim that a volume uses.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimName {
     /// Name of the claim.
@@ -505,7 +564,7 @@ pub struct ClaimName {
 }
 
 /// A claim that each pod of a StatefulSet gets: `<name>-<set>-<ordinal>`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ClaimTemplate {
     /// Its name.
@@ -515,7 +574,7 @@ pub struct ClaimTemplate {
 }
 
 /// A name.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NameOnly {
     /// The name.
@@ -523,7 +582,7 @@ pub struct NameOnly {
 }
 
 /// What a claim wants.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimSpec {
     /// Its class: absent is the cluster's default one, empty is none.
@@ -533,7 +592,7 @@ pub struct ClaimSpec {
 }
 
 /// The phase of an object.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Phase {
     /// `Bound`, `Pending` or `Lost`, for a claim.
@@ -541,7 +600,7 @@ pub struct Phase {
 }
 
 /// Where a pod was put.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodPlace {
     /// Its node; absent while it is not scheduled.
@@ -549,7 +608,7 @@ pub struct PodPlace {
 }
 
 /// How a pod is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
@@ -567,11 +626,11 @@ pub struct PodStatus {
     #[serde(deserialize_with = "nullable")]
     pub init_container_statuses: Vec<ContainerStatus>,
     /// When the kubelet took it, RFC 3339.
-    pub start_time: Option<jiff::Timestamp>,
+    pub start_time: Option<Timestamp>,
 }
 
 /// Something that is true of an object, or not.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
     /// What.
@@ -582,7 +641,7 @@ pub struct Condition {
 }
 
 /// How a container is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerStatus {
     /// Its name.
@@ -595,7 +654,7 @@ pub struct ContainerStatus {
 }
 
 /// What a container does now.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ContainerState {
     /// It waits.
@@ -603,7 +662,7 @@ pub struct ContainerState {
 }
 
 /// Why a container waits.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Waiting {
     /// One word, such as `ImagePullBackOff`.
@@ -611,7 +670,7 @@ pub struct Waiting {
 }
 
 /// What a Service selects.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`; `ClusterIP` when absent.
@@ -629,7 +688,7 @@ pub struct ServiceSpec {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Its name.
@@ -641,7 +700,7 @@ pub struct ServicePort {
 }
 
 /// The load balancer of a Service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
     /// The load balancer.
@@ -649,7 +708,7 @@ pub struct ServiceStatus {
 }
 
 /// A load balancer.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct LoadBalancer {
     /// Its addresses; none while it is pending.
@@ -658,7 +717,7 @@ pub struct LoadBalancer {
 }
 
 /// An address of a load balancer.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Ingress {
     /// As a number.
@@ -668,7 +727,7 @@ pub struct Ingress {
 }
 
 /// An endpoint of a Service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Endpoint {
     /// Its addresses, alternatives of each other.
@@ -678,7 +737,7 @@ pub struct Endpoint {
 }
 
 /// How an endpoint is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct EndpointConditions {
     /// It gets requests; absent counts as yes.
@@ -686,7 +745,7 @@ pub struct EndpointConditions {
 }
 
 /// Which pods a quota counts.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct QuotaSpec {
     /// Kinds of pods; every pod, when empty.
@@ -697,7 +756,7 @@ pub struct QuotaSpec {
 }
 
 /// What a quota allows and what is used, as Kubernetes quantities.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct QuotaStatus {
     /// What is allowed.
@@ -709,7 +768,7 @@ pub struct QuotaStatus {
 }
 
 /// Whether a CronJob runs, and when.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct CronJobSpec {
     /// It starts nothing.
@@ -719,7 +778,7 @@ pub struct CronJobSpec {
 }
 
 /// What an autoscaler scales.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AutoscalerSpec {
     /// The object.
@@ -731,7 +790,7 @@ pub struct AutoscalerSpec {
 }
 
 /// An object by kind and name, in the same namespace.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TargetRef {
     /// Its kind.
@@ -741,7 +800,7 @@ pub struct TargetRef {
 }
 
 /// The conditions of a node.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NodeStatus {
     /// What is true of it.
@@ -750,19 +809,19 @@ pub struct NodeStatus {
 }
 
 /// When a Lease was renewed, and for how long.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LeaseSpec {
     /// Who holds it.
     pub holder_identity: Option<Box<str>>,
     /// When it was renewed.
-    pub renew_time: Option<jiff::Timestamp>,
+    pub renew_time: Option<Timestamp>,
     /// For how long it holds, in seconds.
     pub lease_duration_seconds: Option<u32>,
 }
 
 /// The versions of a custom resource.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct DefinitionSpec {
     /// The versions.
@@ -770,7 +829,7 @@ pub struct DefinitionSpec {
 }
 
 /// A version of a custom resource.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct DefinitionVersion {
     /// Its name, such as `v1`.
@@ -781,9 +840,8 @@ pub struct DefinitionVersion {
     pub storage: bool,
 }
 
-/// A ServiceMonitor or a PodMonitor of the Prometheus operator: where it finds what, and which ports it scrapes. Read
-/// through the dynamic API, because k8s-openapi does not know it.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A ServiceMonitor or a PodMonitor of the Prometheus operator: where it finds what, and which ports it scrapes.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MonitorSpec {
     /// Which Services or pods.
@@ -799,7 +857,7 @@ pub struct MonitorSpec {
 }
 
 /// Namespaces of a monitor.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NamespaceSelector {
     /// Every namespace.
@@ -810,7 +868,7 @@ pub struct NamespaceSelector {
 }
 
 /// One endpoint that a monitor scrapes.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MonitorEndpoint {
     /// Name of the port: of the Service, or of the container for a PodMonitor.
@@ -823,6 +881,28 @@ pub struct MonitorEndpoint {
     pub path: Option<Box<str>>,
     /// `http` or `https`.
     pub scheme: Option<Box<str>>,
+}
+
+// === impl Selector ===
+
+impl Selector {
+    /// As the API server takes it in a query; `None` for one that selects everything, or that we do not understand:
+    /// an unknown operator left out would select too much.
+    pub fn query(&self) -> Option<String> {
+        let labels = self.match_labels.iter().map(|(key, value)| Some(format!("{key}={value}")));
+        let demands = self.match_expressions.iter().map(|Requirement { key, operator, values }| {
+            let values = values.join(",");
+            Some(match &**operator {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "Exists" => key.to_string(),
+                "DoesNotExist" => format!("!{key}"),
+                _ => return None,
+            })
+        });
+        let parts: Vec<String> = labels.chain(demands).collect::<Option<_>>()?;
+        (!parts.is_empty()).then(|| parts.join(","))
+    }
 }
 
 // === impl Port ===

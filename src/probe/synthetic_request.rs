@@ -110,7 +110,7 @@ impl SyntheticRequest {
 
     async fn read(&self, source: &SecretSource, what: &str) -> Result<Secret, Answer> {
         let read = source.read(&self.tools.secrets).await;
-        read.map_err(|error| Answer::gap(error.gap, format!("{what}: {error}")))
+        read.map_err(|error| Answer::unread(what, &error))
     }
 
     async fn try_once(&self, attempt: &Attempt) -> Result<Answer, Answer> {

@@ -1,6 +1,8 @@
-//! One key of a Kubernetes Secret, got by name: the exporter never lists or watches Secrets.
+//! Kubernetes Secrets, got by name: the exporter never lists or watches them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
@@ -9,7 +11,7 @@ use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::{Secret, Why, checked};
+use super::{Secret, SecretError, Why, checked};
 use crate::model::GapReason;
 
 /// The time that the API server gets; the deadline of the check bounds it further.
@@ -33,10 +35,10 @@ pub enum KubernetesAccess {
 }
 
 /// Reads Secrets; makes its client at the first use, so that a run without a cluster needs none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Secrets {
     access: KubernetesAccess,
-    client: OnceCell<ClientBox>,
+    client: Arc<OnceCell<ClientBox>>,
 }
 
 /// `kube::Client` has no `Debug`.
@@ -48,31 +50,48 @@ struct ClientBox(Client);
 impl Secrets {
     /// Takes note of the way in; touches nothing yet.
     pub fn new(access: KubernetesAccess) -> Self {
-        Self { access, client: OnceCell::new() }
+        Self { access, client: Arc::default() }
     }
 
     /// The value of one key.
     pub(super) async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, Why> {
-        let client = self.client().await?;
-        let api: Api<KubeSecret> = Api::namespaced(client, namespace);
-        let secret = match timeout(PATIENCE, api.get(name)).await {
-            Err(_) => {
-                return Err(
-                    format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()).into()
-                );
-            }
-            Ok(Ok(secret)) => secret,
-            Ok(Err(kube::Error::Api(status))) => return Err(refusal(status.code, namespace, name)),
-            // The text of the other errors may quote headers or bodies.
-            Ok(Err(_)) => return Err("the Kubernetes API cannot be reached".to_owned().into()),
-        };
-        match secret.data.unwrap_or_default().remove(key) {
+        match self.whole(namespace, name).await?.data.unwrap_or_default().remove(key) {
             Some(bytes) => Ok(checked(bytes.0)?),
             None => Err(format!("the Secret has no key `{key}`").into()),
         }
     }
 
-    /// The client, made at the first call; a failure is tried again at the next one.
+    /// Every value of one Secret whose key is a text; what is binary can be no setting.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] when it is not there, may not be read, or the API does not answer.
+    pub async fn all(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
+        let whole = self.whole(namespace, name).await.map_err(|Why(gap, why)| SecretError {
+            from: format!("secret {namespace}/{name}"),
+            why,
+            gap,
+        })?;
+        let data = whole.data.unwrap_or_default();
+        Ok(data.into_iter().filter_map(|(key, bytes)| Some((key, checked(bytes.0).ok()?))).collect())
+    }
+
+    async fn whole(&self, namespace: &str, name: &str) -> Result<KubeSecret, Why> {
+        let client = self.client().await?;
+        let api: Api<KubeSecret> = Api::namespaced(client, namespace);
+        match timeout(PATIENCE, api.get(name)).await {
+            Err(_) => {
+                Err(Why::blind(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs())))
+            }
+            Ok(Ok(secret)) => Ok(secret),
+            Ok(Err(kube::Error::Api(status))) => Err(refusal(status.code, namespace, name)),
+            // The text of the other errors may quote headers or bodies.
+            Ok(Err(_)) => Err(Why::blind("the Kubernetes API cannot be reached".to_owned())),
+        }
+    }
+
+    /// The client, made at the first call; a failure is tried again at the next one. It waits for an answer as long as
+    /// its caller does, since a watch waits for minutes, and tries nothing twice.
     ///
     /// # Errors
     /// A sentence that says why there is no way to the API.
@@ -88,7 +107,7 @@ impl Secrets {
                 }
             };
             config.connect_timeout = Some(PATIENCE);
-            config.read_timeout = Some(PATIENCE);
+            config.default_retry = false;
             let client = Client::try_from(config)
                 .map_err(|_| "the Kubernetes client cannot be built from its configuration".to_owned())?;
             Ok(ClientBox(client))
@@ -123,15 +142,18 @@ async fn from_kubeconfig(read: Kubeconfig, context: Option<String>) -> Result<Co
 
 fn refusal(code: u16, namespace: &str, name: &str) -> Why {
     match code {
-        401 => Why(GapReason::Forbidden, "the Kubernetes API does not accept our account's token".to_owned()),
+        401 => Why(
+            Some(GapReason::Forbidden),
+            "the Kubernetes API does not accept our account's token".to_owned(),
+        ),
         403 => Why(
-            GapReason::Forbidden,
+            Some(GapReason::Forbidden),
             format!(
                 "forbidden: our account needs the rule `get` on `secrets` with resourceNames [{name}] in namespace {namespace}"
             ),
         ),
         404 => "there is no such Secret".to_owned().into(),
-        code => format!("the Kubernetes API answered {code}").into(),
+        code => Why::blind(format!("the Kubernetes API answered {code}")),
     }
 }
 

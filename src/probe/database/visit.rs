@@ -121,7 +121,7 @@ impl Database {
 
     async fn read(&self, source: &SecretSource, what: &str) -> Result<Secret, Answer> {
         let read = source.read(&self.tools.secrets).await;
-        read.map_err(|error| Answer::gap(error.gap, format!("{what}: {error}")))
+        read.map_err(|error| Answer::unread(what, &error))
     }
 
     /// Whether the application is wired to what its owner expects; `None` if nothing is expected.
