@@ -15,6 +15,7 @@ pub mod surface;
 pub mod synthetic_query;
 pub mod synthetic_request;
 pub mod traffic;
+pub mod workload;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,6 +58,13 @@ pub const KINDS: &[&Kind] = &[
     &surface::KIND,
     &synthetic_request::KIND,
     &traffic::KIND,
+    &workload::replicas::KIND,
+    &workload::readiness_probe::KIND,
+    &workload::service_endpoints::KIND,
+    &workload::node_lease::KIND,
+    &workload::storage::KIND,
+    &workload::quota::KIND,
+    &workload::cron_jobs::KIND,
 ];
 
 /// What the plan asks for: what an operator configured, checked and completed, one variant a kind of probe.
@@ -70,6 +78,8 @@ pub enum Ask {
     Request(synthetic_request::Spec),
     /// Business requests over a window.
     Traffic(traffic::Spec),
+    /// What the cluster says about a workload.
+    Workload(workload::Spec),
 }
 
 /// What probes work with; shared by all of them.
@@ -162,6 +172,7 @@ impl Ask {
             Ask::Surface(spec) => Arc::new(surface::Surface::new(spec, tools)),
             Ask::Request(spec) => Arc::new(synthetic_request::SyntheticRequest::new(spec, tools)),
             Ask::Traffic(spec) => Arc::new(traffic::Traffic::new(spec, tools)),
+            Ask::Workload(spec) => Arc::new(workload::Workload::new(spec, tools.cluster.clone())),
         }
     }
 }

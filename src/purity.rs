@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "net/dsn",
     "net/region.rs",
     "probe/expect.rs",
+    "probe/workload",
     "cli/docs/checks.rs",
     "cli/docs/metrics.rs",
     "cli/terminal.rs",
