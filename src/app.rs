@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config::{Config, Kubernetes, KubernetesMode, Loaded, Region};
+use crate::discovery::{Cluster, Wanted, keep_watching};
 use crate::host;
 use crate::leader::{Election, Leadership, identity, keep_leading};
 use crate::ledger::Ledger;
@@ -25,6 +26,8 @@ use crate::web::{Bound, Site};
 
 /// How often the verdicts are noted when nobody asks.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
+/// How long whoever asks once waits for the cluster.
+const FIRST_SIGHT_WITHIN: Duration = Duration::from_secs(10);
 /// How long tasks may take to end when they are asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -33,6 +36,8 @@ pub struct App {
     view: View,
     scheduler: Scheduler,
     probes: Vec<Arc<dyn Probe>>,
+    /// With which way to the API server the cluster is watched, if anything is looked up there.
+    watches: Option<Secrets>,
     election: Option<Election>,
 }
 
@@ -49,8 +54,10 @@ impl App {
     /// Builds everything from a checked configuration.
     pub fn new(loaded: &Loaded) -> Self {
         let Loaded { config, .. } = loaded;
-        let Plan { declared, asks } = plan(config);
-        let tools = Arc::new(tools(config));
+        let Plan { declared, asks, wanted } = plan(config);
+        let watches = (wanted != Wanted::default()).then(|| Secrets::new(kubernetes(config)));
+        let cluster = Arc::new(Cluster::wanting(wanted));
+        let tools = Arc::new(tools(config, cluster.clone()));
         let probes = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
         let lease =
             config.high_availability.as_ref().map(|high_availability| high_availability.lease.clone());
@@ -71,27 +78,42 @@ impl App {
         let view = View {
             declared: Arc::new(declared),
             ledger,
+            cluster,
             leadership,
             shard: shard::of(config),
             now: clock::now,
             loaded: clock::now(),
             masked,
         };
-        App { view, scheduler, probes, election }
+        App { view, scheduler, probes, watches, election }
     }
 
     /// Asks every question once, and tells what is known then. Who asks by hand stands for no election.
     pub async fn once(self) -> View {
-        self.scheduler.once(&self.probes).await;
-        View { leadership: Leadership::alone(), ..self.view }
+        let App { view, scheduler, probes, watches, election: _ } = self;
+        let asked = scheduler.once(&probes);
+        match watches {
+            None => asked.await,
+            Some(way) => tokio::select! {
+                () = keep_watching(view.cluster.clone(), way) => {}
+                () = async {
+                    view.cluster.first_sight(FIRST_SIGHT_WITHIN).await;
+                    asked.await;
+                } => {}
+            },
+        }
+        View { leadership: Leadership::alone(), ..view }
     }
 
     /// Spawns every task: one for each probe, one that stands for election if there are other replicas, one that judges,
     /// one that serves.
     pub fn start(self, bound: Bound, telemetry_path: String) -> Running {
-        let App { view, scheduler, probes, election } = self;
+        let App { view, scheduler, probes, watches, election } = self;
         let mut tasks = Tasks::default();
         let addresses = bound.addresses();
+        if let Some(way) = watches {
+            tasks.spawn("watches", keep_watching(view.cluster.clone(), way));
+        }
         scheduler.start(probes, &mut tasks);
         if let Some(election) = election {
             tasks.spawn("lease", keep_leading(election, tasks.stop()));
@@ -102,7 +124,7 @@ impl App {
     }
 }
 
-fn tools(config: &Config) -> Tools {
+fn tools(config: &Config, cluster: Arc<Cluster>) -> Tools {
     let resolver = Resolver::new(config.defaults.resolvers.iter().map(|server| server.0).collect());
     Tools {
         http: HttpClient::new(resolver.clone()),
@@ -111,7 +133,7 @@ fn tools(config: &Config) -> Tools {
         regions: Regions::new(config.regions.iter().map(members)),
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
-        cluster: Arc::default(),
+        cluster,
     }
 }
 

@@ -22,6 +22,7 @@ pub mod synthetic_request;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod traffic;
+pub mod workload;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,6 +69,13 @@ pub const KINDS: &[&Kind] = &[
     &image_origin::KIND,
     //X     &dependency::KIND,dependency::KIND,
     &site_identity::KIND,
+    &workload::replicas::KIND,
+    &workload::readiness_probe::KIND,
+    &workload::service_endpoints::KIND,
+    &workload::node_lease::KIND,
+    &workload::storage::KIND,
+    &workload::quota::KIND,
+    &workload::cron_jobs::KIND,
 ];
 
 /// What the plan asks for: what an operator configured, checked and completed, one variant a kind of probe.
@@ -89,6 +97,8 @@ pub enum Ask {
     //X Dependency(dependency::Spec),
     /// The identity of the site.
     SiteIdentity(site_identity::Spec),
+    /// What the cluster says about a workload.
+    Workload(workload::Spec),
 }
 
 /// What probes work with; shared by all of them.
@@ -189,6 +199,7 @@ impl Ask {
             Ask::ImageOrigin(spec) => Arc::new(image_origin::ImageOrigin::new(spec, tools)),
             //X Ask::Dependency(spec) => Arc::new(dependency::Dependency::new(spec, tools)),
             Ask::SiteIdentity(spec) => Arc::new(site_identity::SiteIdentity::new(spec, tools)),
+            Ask::Workload(spec) => Arc::new(workload::Workload::new(spec, tools.cluster.clone())),
         }
     }
 }

@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "discovery/fingerprints/canonical.rs",
     "discovery/fingerprints/configuration.rs",
     "discovery/image.rs",
+    "probe/workload",
     "cli/docs/checks.rs",
     "cli/docs/metrics.rs",
     "cli/terminal.rs",

@@ -56,7 +56,7 @@ fn groups() -> Vec<Group> {
         of("Intent", "What the owner declared; nothing here is measured.", INTENT),
         of("Bookkeeping", "The same for every check.", BOOKKEEPING),
     ];
-    groups.extend(KINDS.iter().map(|kind| Group {
+    groups.extend(KINDS.iter().filter(|kind| !kind.metrics.is_empty()).map(|kind| Group {
         title: format!("Check `{}`", kind.check),
         learnt: true,
         about: "See [checks](checks.md).",
