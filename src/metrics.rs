@@ -6,6 +6,7 @@ mod collect;
 mod process;
 mod text;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 
@@ -13,6 +14,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
+use crate::model::Resource;
 use crate::report::Report;
 use crate::shard::Shard;
 
@@ -32,6 +34,8 @@ pub struct Own {
     pub shard: Option<Shard>,
     /// By how much the most overdue check is overdue, in seconds.
     pub scheduler_lag: f64,
+    /// Of each resource of the cluster that is watched, whether its watches bring what the cluster says.
+    pub watches: BTreeMap<Resource, bool>,
     /// CPU, memory and files of the process, where the system tells.
     pub process: Option<Process>,
 }

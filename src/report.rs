@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::config::MetricsEndpoint;
 use crate::discovery::WorkloadRef;
+use crate::discovery::fingerprints::Fingerprint;
 use crate::discovery::learnt::Learnt;
 use crate::ledger::{Pages, Record, VerdictHistory};
 use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict, ago, length};
@@ -123,6 +124,32 @@ pub struct Report {
     pub systems: Vec<SystemReport>,
     /// Checks that could not be put at all, by reason.
     pub gaps: BTreeMap<GapReason, usize>,
+    /// What this replica is to the others, if there are any; only in what people and JSON are shown.
+    pub replica: Option<Replica>,
+    /// What the site runs, as hashes that another site can compare with its own; only in what people and JSON are shown.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+/// One of several replicas of the exporter, of which one probes.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Replica {
+    /// How the others know it.
+    pub name: String,
+    /// It is the one that probes.
+    pub leads: bool,
+    /// What it is, in one sentence.
+    pub says: String,
+    /// What it was, oldest first.
+    pub history: Vec<Happened>,
+}
+
+/// Something that happened to a replica.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Happened {
+    /// When.
+    pub at: Timestamp,
+    /// What, in one sentence.
+    pub what: String,
 }
 
 /// Everything we say about one system.
@@ -220,7 +247,7 @@ pub fn report(declared: &Arc<Declared>, pages: &Pages, now: Timestamp) -> Report
     for gap in blind {
         *gaps.entry(gap).or_default() += 1;
     }
-    Report { at: now, declared: declared.clone(), systems, gaps }
+    Report { at: now, declared: declared.clone(), systems, gaps, replica: None, fingerprints: Vec::new() }
 }
 
 // === impl SystemReport ===

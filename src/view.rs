@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::discovery::Cluster;
 use crate::discovery::learnt::learnt;
-use crate::leader::Leadership;
+use crate::leader::{Leadership, Standing, TookOver};
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
-use crate::model::{Verdict, length, seconds};
-use crate::report::{Declared, DeclaredWorkload, LearntOf, Report, report};
+use crate::model::{Verdict, ago, length, seconds};
+use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Replica, Report, report};
 use crate::shard::Shard;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
@@ -54,9 +54,15 @@ impl View {
         report
     }
 
-    /// The same with what was learnt from the cluster: for people and for JSON. A scrape needs none of it.
+    /// The same with what was learnt from the cluster, and what this replica is to the others: for people and for JSON. A
+    /// scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
     pub fn explained(&self) -> Report {
         let mut report = self.report();
+        report.replica = self.replica(report.at);
+        if report.replica.as_ref().is_some_and(|replica| !replica.leads) {
+            report.systems.clear();
+            return report;
+        }
         self.cluster.read(|inventory| {
             for system in &mut report.systems {
                 let of = |workload: &DeclaredWorkload| LearntOf {
@@ -67,6 +73,31 @@ impl View {
             }
         });
         report
+    }
+
+    /// What we are among several, in words.
+    fn replica(&self, now: Timestamp) -> Option<Replica> {
+        let (leads, says) = match self.leadership.standing() {
+            Standing::Alone => return None,
+            Standing::Leading { since, previous, how } => {
+                let before = match (previous, how) {
+                    (_, TookOver::First) => "nobody did before".to_owned(),
+                    (Some(previous), _) => format!("{previous} did before"),
+                    (None, _) => "another replica did before".to_owned(),
+                };
+                (true, format!("This replica probes since {}; {before}.", ago(now, since)))
+            }
+            Standing::StandingBy { holder, since: _, obstacle } => {
+                let probes = match holder {
+                    Some(holder) => format!("{holder} probes"),
+                    None => "nobody is known to probe".to_owned(),
+                };
+                let trouble = obstacle.map(|why| format!(" The Lease could not be asked for: {why}.")).unwrap_or_default();
+                (false, format!("Standing by: {probes}. This replica asks nothing, and takes over within 15 s.{trouble}"))
+            }
+        };
+        let history = self.leadership.history().into_iter().map(|(at, what)| Happened { at, what }).collect();
+        Some(Replica { name: self.leadership.me().to_string(), leads, says, history })
     }
 
     /// `/metrics` in OpenMetrics.
@@ -81,6 +112,7 @@ impl View {
             leads: self.leadership.is_leading(),
             shard: self.shard,
             scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),
+            watches: self.cluster.watch_health(),
             process: Process::read(),
         };
         open_metrics(self.report(), own)

@@ -196,8 +196,8 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
     }
     match request.uri().path() {
         path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
-        "/" => Answer::html(page::page(&site.view.report(), &site.telemetry_path)),
-        "/api/v1/report" => match serde_json::to_string_pretty(&site.view.report()) {
+        "/" => Answer::html(page::page(&site.view.explained(), &site.telemetry_path)),
+        "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
             Ok(json) => Answer { status: StatusCode::OK, content_type: "application/json", body: json },
             Err(_) => {
                 Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written as JSON")

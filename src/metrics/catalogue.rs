@@ -7,6 +7,7 @@ use crate::probe::KINDS;
 /// Every metric that this program can emit, sorted by name.
 pub fn all() -> Vec<&'static Metric> {
     let mut all: Vec<_> = FRAME.to_vec();
+    all.push(&crate::discovery::cluster::WATCH_HEALTHY);
     all.extend(KINDS.iter().flat_map(|kind| kind.metrics.iter().copied()));
     all.sort_by_key(|metric| metric.name);
     all.dedup_by_key(|metric| metric.name);
@@ -15,7 +16,7 @@ pub fn all() -> Vec<&'static Metric> {
 
 /// The values that a label can have, where they are a closed set.
 pub fn label_values(metric: &Metric, label: &str) -> Option<Vec<&'static str>> {
-    use crate::model::{Check, GapReason, Reason, Role, Status, Strategy, Verdict};
+    use crate::model::{Check, GapReason, Reason, Resource, Role, Status, Strategy, Verdict};
     Some(match label {
         "verdict" => Verdict::ALL.iter().map(|value| value.as_str()).collect(),
         "status" if metric.name == CHECK_STATUS.name => {
@@ -28,6 +29,7 @@ pub fn label_values(metric: &Metric, label: &str) -> Option<Vec<&'static str>> {
         "reason" => Reason::ALL.iter().map(|value| value.as_str()).collect(),
         "role" | "declared_role" => Role::ALL.iter().map(|value| value.as_str()).collect(),
         "strategy" => Strategy::ALL.iter().map(|value| value.as_str()).collect(),
+        "resource" => Resource::ALL.iter().map(|value| value.as_str()).collect(),
         "decisive" => vec!["true", "false"],
         "evidence" => crate::probe::db_endpoint_region::EVIDENCE.to_vec(),
         _ => return None,

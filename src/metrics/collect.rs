@@ -7,6 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::{Own, catalogue as c};
+use crate::discovery::cluster::WATCH_HEALTHY;
 use crate::ledger::Histogram;
 use crate::model::{Check, Metric, Role, Shape, Status, Verdict, seconds};
 use crate::report::{CheckReport, Report, SystemReport};
@@ -135,7 +136,7 @@ impl<'a> Families<'a> {
     }
 
     fn of_ourselves(&mut self, report: &Report, own: &Own) {
-        let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, process } = own;
+        let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, watches, process } = own;
         let planned: usize = report.systems.iter().map(|system| system.checks.len()).sum();
         self.add(&c::BUILD_INFO, vec![("version", env!("CARGO_PKG_VERSION"))], 1.0);
         self.flag(&c::CONFIG_SUCCESS, vec![], *config_ok);
@@ -143,6 +144,9 @@ impl<'a> Families<'a> {
         self.flag(&c::LEADER, vec![], *leads);
         self.add(&c::SCHEDULER_LAG, vec![], *scheduler_lag);
         self.add(&c::CHECKS_PLANNED, vec![], planned as f64);
+        for (resource, healthy) in watches {
+            self.flag(&WATCH_HEALTHY, vec![("resource", resource.as_str())], *healthy);
+        }
         if let Some(process) = process {
             self.add(&c::PROCESS_CPU, vec![], process.cpu_seconds);
             self.add(&c::PROCESS_RESIDENT, vec![], process.resident_bytes);

@@ -10,6 +10,7 @@ fn own() -> Own {
         leads: true,
         shard: None,
         scheduler_lag: 0.0,
+        watches: BTreeMap::from([(Resource::Pods, true)]),
         process: None,
     }
 }
@@ -78,6 +79,7 @@ fn a_replica_that_stands_by_speaks_of_itself_only() {
         "dr_exporter_leader",
         "dr_exporter_scheduler_lag_seconds",
         "dr_exporter_shard_info",
+        "dr_exporter_watch_healthy",
         "dr_site_info",
     ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), about_itself);

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::ledger::Episode;
 use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
 use crate::discovery::learnt::Learnt;
-use crate::report::{CheckReport, LearntOf, Report, SystemReport, check_in_words};
+use crate::report::{CheckReport, Happened, LearntOf, Replica, Report, SystemReport, check_in_words};
 
 /// How often the page asks anew, in seconds.
 const REFRESH: u32 = 10;
@@ -25,7 +25,7 @@ pub fn page(report: &Report, telemetry_path: &str) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="refresh" content=(REFRESH);
                 meta name="color-scheme" content="light dark";
-                title { (headline(&systems)) " · " (declared.site) }
+                title { (if standing_by(report) { "… standing by".to_owned() } else { headline(&systems) }) " · " (declared.site) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
@@ -34,7 +34,9 @@ pub fn page(report: &Report, telemetry_path: &str) -> Markup {
                     p { (declared.role) " in " (declared.region) ", as of " time datetime=(report.at) { (stamp(report)) } }
                 }
                 main {
-                    @if systems.is_empty() { p { "No system is configured." } }
+                    @if let Some(replica) = &report.replica { (replica_says(replica)) }
+                    @if systems.is_empty() && standing_by(report) { p { "What the replica that probes knows is on its own page." } }
+                    @else if systems.is_empty() { p { "No system is configured." } }
                     @if systems.len() > 1 { (overview(&systems)) }
                     @for system in &systems { (card(report, system)) }
                 }
@@ -146,6 +148,29 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
                 }
             }
             @for workload in &system.learnt { (learnt(workload)) }
+        }
+    }
+}
+
+fn standing_by(report: &Report) -> bool {
+    report.replica.as_ref().is_some_and(|replica| !replica.leads)
+}
+
+/// What this replica is to the others, and what it was.
+fn replica_says(replica: &Replica) -> Markup {
+    html! {
+        section class={ "replica" (if replica.leads { "" } else { " standing-by" }) } {
+            p { (replica.says) }
+            @if !replica.history.is_empty() {
+                details {
+                    summary { "History of this replica, " (replica.name) }
+                    ul {
+                        @for Happened { at, what } in replica.history.iter().rev() {
+                            li { time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S UTC")) } " " (what) }
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ fn intent(look: &Look<'_>, required: u32) -> Vec<String> {
     match look.inventory.sight(&feed) {
         Sight::Live => {}
         Sight::NotServed => return words,
-        Sight::Forbidden | Sight::Lost | Sight::Starting => {
+        Sight::Forbidden | Sight::Unauthorized | Sight::Lost | Sight::Starting | Sight::NoCluster => {
             words.push("whether an autoscaler changes that is not known".to_owned());
             return words;
         }
