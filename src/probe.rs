@@ -9,7 +9,7 @@
 pub mod create_dry_run;
 pub mod database;
 pub mod db_endpoint_region;
-//X pub mod dependency;
+pub mod dependency;
 pub mod expect;
 pub mod image_origin;
 pub mod instances;
@@ -67,7 +67,7 @@ pub const KINDS: &[&Kind] = &[
     &traffic::KIND,
     &create_dry_run::KIND,
     &image_origin::KIND,
-    //X     &dependency::KIND,dependency::KIND,
+    &dependency::KIND,
     &site_identity::KIND,
     &workload::replicas::KIND,
     &workload::readiness_probe::KIND,
@@ -94,7 +94,7 @@ pub enum Ask {
     /// The images of a workload.
     ImageOrigin(image_origin::Spec),
     /// Something else that the application needs.
-    //X Dependency(dependency::Spec),
+    Dependency(dependency::Spec),
     /// The identity of the site.
     SiteIdentity(site_identity::Spec),
     /// What the cluster says about a workload.
@@ -197,7 +197,7 @@ impl Ask {
             Ask::Traffic(spec) => Arc::new(traffic::Traffic::new(spec, tools)),
             Ask::CreateDryRun(spec) => Arc::new(create_dry_run::CreateDryRun::new(spec, tools)),
             Ask::ImageOrigin(spec) => Arc::new(image_origin::ImageOrigin::new(spec, tools)),
-            //X Ask::Dependency(spec) => Arc::new(dependency::Dependency::new(spec, tools)),
+            Ask::Dependency(spec) => Arc::new(dependency::Dependency::new(spec, tools)),
             Ask::SiteIdentity(spec) => Arc::new(site_identity::SiteIdentity::new(spec, tools)),
             Ask::Workload(spec) => Arc::new(workload::Workload::new(spec, tools.cluster.clone())),
         }

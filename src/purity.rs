@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "probe/create_dry_run/judgement.rs",
     "probe/create_dry_run/pod.rs",
     "probe/dependency/address.rs",
+    "probe/dependency/judgement.rs",
     "probe/image_origin/judgement.rs",
     "discovery/covering.rs",
     "discovery/fingerprints.rs",
@@ -96,6 +97,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("config.rs", "std::io", "`load` reads no more of a file than is allowed"),
     ("config/schema.rs", "LazyLock", "the validator is compiled once, from constants"),
     ("report/fixture.rs", "ledger::Ledger", "tests only: the incident as it is remembered"),
+    (
+        "probe/dependency/judgement.rs",
+        "net::dial",
+        "why a host was not reached, as a value that is looked at",
+    ),
     ("probe/expect.rs", "net::http", "the answer of an exchange, as a value that is looked at"),
 ];
 

@@ -113,8 +113,8 @@ impl Found {
         Found { region, evidence: self.evidence, addresses }
     }
 
-    /// The value of the `db_region` label.
-    fn label(&self) -> &str {
+    /// The region as labels say it: its name, `ambiguous` or `unknown`.
+    pub fn label(&self) -> &str {
         match &self.region {
             RegionAnswer::Known(name) => name,
             RegionAnswer::Ambiguous(_) => "ambiguous",
