@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::config::{self, Announcement, Config, ConnectTo, Scheduled, SiteIdentity, TrafficSource};
+use crate::config::{self, Announcement, Config, ConnectTo, DependencyEndpoint, Scheduled, SiteIdentity, TrafficSource};
 use crate::discovery::Wanted;
 use crate::model::{Check, CheckKey, ProbeKind, Role, Strategy};
 use crate::probe::instances::{Door, Instances};
@@ -125,10 +125,35 @@ impl Planner<'_> {
         let requests = system.requests.iter().map(|request| Ask::Request(self.request(request)));
         let traffic = system.traffic.iter().map(|traffic| Ask::Traffic(self.traffic(traffic)));
         let dependencies =
-            system.dependencies.iter().map(|dependency| Ask::Dependency(self.dependency(dependency)));
+            system.dependencies.iter().filter_map(|dependency| Some(Ask::Dependency(self.dependency(dependency)?)));
         let workloads = system.workloads.iter().flat_map(|workload| self.in_the_cluster(workload));
         let outside = databases.chain(surfaces).chain(found).chain(dependencies).chain(requests);
         outside.chain(traffic).chain(workloads)
+    }
+
+    fn dependency(&self, dependency: &config::Dependency) -> Option<dependency::Spec> {
+        let DependencyEndpoint { workload, env, file, url } = &dependency.endpoint;
+        let reference = self.workload(workload.as_deref()).and_then(config::Workload::reference);
+        let place = match (url, reference, env, file) {
+            (Some(url), ..) => dependency::Place::Given(url.clone()),
+            (None, Some(workload), Some(name), _) => dependency::Place::Variable(workload, name.clone()),
+            (None, Some(workload), None, Some(path)) => dependency::Place::File(workload, path.clone()),
+            // The configuration refuses it.
+            (None, ..) => return None,
+        };
+        Some(dependency::Spec {
+            key: self.key(Check::Dependency, &dependency.name),
+            place,
+            kind: dependency.kind,
+            password: dependency.password.clone(),
+            tls: dependency.tls.clone(),
+            expected_regions: self.expected_regions(dependency.expected_regions.as_ref()),
+            schedule: dependency.schedule(&self.config.defaults),
+        })
+    }
+
+    fn expected_regions(&self, said: Option<&Vec<String>>) -> Vec<String> {
+        said.cloned().unwrap_or_else(|| vec![self.config.site.region.clone()])
     }
 
     /// What is asked of the cluster about a workload.
@@ -171,7 +196,7 @@ impl Planner<'_> {
             role: site.role,
             endpoint: database.endpoint.clone(),
             credentials: database.credentials.clone(),
-            expected_regions: database.expected_regions.clone().unwrap_or_else(|| vec![site.region.clone()]),
+            expected_regions: self.expected_regions(database.expected_regions.as_ref()),
             queries: database.queries.clone(),
             schedule: database.schedule(&self.config.defaults),
         }

@@ -296,6 +296,15 @@ impl Judge<'_> {
         }
     }
 
+    /// A workload whose variables and files are to be read: it must be an object of a cluster.
+    fn readable_workload(&mut self, at: &str, name: &str, at_system: &str, system: &System) {
+        self.known_workload(at, name, at_system, system);
+        if system.workload(name).is_some_and(|workload| workload.reference().is_none()) {
+            let message = "names neither a `deployment` nor a `statefulset`, so there is nothing to read the address from; give its `url`";
+            self.error(at, format!("the workload `{name}` {message}"));
+        }
+    }
+
     fn dependency(
         &mut self,
         at: &str,
@@ -310,7 +319,7 @@ impl Judge<'_> {
         let DependencyEndpoint { workload, env, file, url } = &dependency.endpoint;
         let at = format!("{at}/endpoint");
         if let Some(name) = workload {
-            self.known_workload(&format!("{at}/workload"), name, at_system, system);
+            self.readable_workload(&format!("{at}/workload"), name, at_system, system);
         }
         if let Some(SecretSource::Value(literal)) = url
             && holds_password(literal.expose())
@@ -333,7 +342,7 @@ impl Judge<'_> {
         let Endpoint { workload, env, file, url, expected_url, password, tls: _ } = endpoint;
         self.literal(&format!("{at}/password"), password.as_ref());
         if let Some(name) = workload {
-            self.known_workload(&format!("{at}/workload"), name, at_system, system);
+            self.readable_workload(&format!("{at}/workload"), name, at_system, system);
         }
         for (key, address) in [("url", url), ("expected_url", expected_url)] {
             if let Some(SecretSource::Value(literal)) = address
