@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs Debian or Ubuntu with Rust (and root or sudo once), and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help test lab lint fmt docs deny ci demo clean-lab
+.PHONY: help test lab bench lint fmt docs deny ci demo clean-lab
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
 
@@ -12,6 +12,10 @@ test: lab ## install what the tests need, then run all of them (unit, lab, docum
 
 lab: ## install and build the real components of the lab (fast when all is there)
 	tests/lab/install
+
+bench: ## what watching a cluster costs, beside kube-state-metrics (10 minutes, the first time 20); writes docs/benchmarks.md
+	tests/lab/install bench
+	cargo bench --locked --bench cluster
 
 lint: ## formatting and clippy, as CI judges them
 	cargo fmt --check

@@ -149,6 +149,11 @@ struct Connection {
 impl App {
     /// Starts an instance of `site` (`east`, `west`) on a free port of `ip` that uses the database at `dsn`.
     pub async fn start(site: &str, ip: IpAddr, dsn: &str) -> Self {
+        Self::start_at(site, SocketAddr::new(ip, 0), dsn).await
+    }
+
+    /// The same on exactly this address: all pods of a workload have the same port.
+    pub async fn start_at(site: &str, address: SocketAddr, dsn: &str) -> Self {
         let shared = Arc::new(Shared {
             site: site.to_owned(),
             started: now(),
@@ -159,7 +164,7 @@ impl App {
             pool: tokio::sync::Mutex::default(),
         });
         let served = Arc::clone(&shared);
-        let (address, task) = http::serve(ip, move |request: Request<Incoming>| {
+        let (address, task) = http::serve_at(address, move |request: Request<Incoming>| {
             let shared = Arc::clone(&served);
             async move { answers::answer(&shared, request).await }
         })

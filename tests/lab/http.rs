@@ -82,7 +82,16 @@ where
     F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response<Body>> + Send + 'static,
 {
-    let listener = tokio::net::TcpListener::bind((ip, 0)).await.expect("a free port");
+    serve_at(SocketAddr::new(ip, 0), handler).await
+}
+
+/// The same on exactly this address.
+pub async fn serve_at<F, Fut>(address: SocketAddr, handler: F) -> (SocketAddr, Task)
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<Body>> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     let task = Task::spawn(async move {
         let mut connections = JoinSet::new();

@@ -12,6 +12,7 @@
 //! | `prometheus.rs` | the distribution's old Prometheus and a current one, `promtool` |
 //! | `site.rs` | a site as most tests need it, and pieces of configuration for it |
 //! | `exporter.rs`, `samples.rs` | the real `dr-exporter` binary and what it exposes |
+//! | `kube.rs`, `kube/` | kube-apiserver and etcd, the objects of a cluster, `kubectl`, `helm` |
 //! | `dns.rs` | a name server whose answers a test changes |
 //!
 //! East lives on 127.10.0.0/16, west on 127.20.0.0/16, everything else on 127.30.0.0/16. A component that is not
@@ -26,6 +27,7 @@ pub mod daemon;
 pub mod dns;
 pub mod exporter;
 pub mod http;
+pub mod kube;
 pub mod pg;
 pub mod pgbouncer;
 pub mod prometheus;
@@ -40,6 +42,7 @@ pub use app::{App, Behaviour, Business, Claim, Counting, Fault, MetricsFormat};
 pub use dns::{Answer, FakeDns};
 pub use exporter::{Exit, Exporter, Reply};
 pub use http::FixedServer;
+pub use kube::{Kube, KubeApi, Namespace, Refused, SeedCluster, Workload};
 pub use pg::{Pg, PgPair};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use prometheus::{PromVersion, Prometheus, Scrape, promtool, promtool_check_metrics};

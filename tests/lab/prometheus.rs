@@ -233,13 +233,7 @@ fn program(version: PromVersion, name: &str) -> PathBuf {
     match version {
         PromVersion::Old => executable(name),
         PromVersion::New => {
-            let cache = CACHE.get_or_init(|| {
-                run::run(
-                    Command::new(run::repository().join("tests/lab/install")).args(["where", "prometheus"]),
-                )
-                .trim()
-                .into()
-            });
+            let cache = CACHE.get_or_init(|| run::component("prometheus"));
             let file = cache.join(name);
             assert!(file.is_file(), "{} is missing: run `make lab`", file.display());
             file

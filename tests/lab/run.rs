@@ -142,6 +142,11 @@ pub fn executable(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed: run `make lab`"))
 }
 
+/// The directory of a component that `make lab` built or fetched, whether it is there or not.
+pub fn component(name: &str) -> PathBuf {
+    run(Command::new(repository().join("tests/lab/install")).args(["where", name])).trim().into()
+}
+
 /// Runs a command to its end; its standard output, or a panic with what it said.
 pub fn run(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
