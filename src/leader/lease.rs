@@ -146,17 +146,30 @@ impl Election {
         lease
     }
 
-    async fn give_back(&self, mut lease: Lease) {
+    /// Empties the Lease, also if somebody wrote beside us into it meanwhile.
+    async fn give_back(&self, lease: Lease) {
         let Ok(api) = self.api().await else { return };
+        let mut result = self.emptied(&api, lease).await;
+        if result.is_err()
+            && let Ok(lease) = api.get(&self.lease.name).await
+            && claim(&lease).holder == Some(self.leadership.me())
+        {
+            result = self.emptied(&api, lease).await;
+        }
+        // If it was not taken, the others wait until it has run out.
+        match result {
+            Ok(()) => tracing::info!("the Lease was given back"),
+            Err(()) => tracing::warn!("the Lease could not be given back: it has to run out"),
+        }
+    }
+
+    async fn emptied(&self, api: &Api<Lease>, mut lease: Lease) -> Result<(), ()> {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime((self.now)()));
         }
-        // Whether it was taken: if not, the others wait until it has run out.
-        match api.replace(&self.lease.name, &PostParams::default(), &lease).await {
-            Ok(_) => tracing::info!("the Lease was given back"),
-            Err(_) => tracing::warn!("the Lease could not be given back: it has to run out"),
-        }
+        let answer = api.replace(&self.lease.name, &PostParams::default(), &lease).await;
+        answer.map(drop).map_err(drop)
     }
 
     /// Why there is no Lease in the answer. Other people's error texts are not repeated.

@@ -353,6 +353,12 @@ async fn kubernetes_keeps_what_it_is_told_and_survives_a_kill() {
     println!("API server ready again after {:?}", started.elapsed());
     assert_eq!(ns.get("Pod", "api-1").await["metadata"]["uid"], again["metadata"]["uid"]);
 
+    // Who has missed a write has to list again.
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("/api/v1/pods?watch=true&timeoutSeconds=2&resourceVersion={version}");
+    let watch = kube.send(reqwest::Method::GET, &path, "", None).await;
+    assert_eq!(watch.map(|event| event["object"]["code"].clone()), Ok(json!(410)));
+
     kube.freeze();
     let get = kube.try_get("Pod", ns.name(), "api-1");
     assert!(tokio::time::timeout(SECOND / 2, get).await.is_err(), "a frozen server answered");
@@ -445,6 +451,11 @@ async fn a_cluster_laid_out_as_the_seed() {
     assert_eq!(pod["status"]["podIP"], json!(app.address().ip()));
     assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "ReplicaSet");
     assert_eq!(app.drive("/health", 1).await, [503]);
+
+    let file = scratch_dir("seed").join("config.yaml");
+    std::fs::write(&file, cluster.config(&kube.kubeconfig_for_admin(), "")).unwrap();
+    let said = Exporter::run(&["check", file.to_str().unwrap()]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 
     cluster.api.ready(0, false).await;
     cluster.endpoints(&[false, true, true]).await;

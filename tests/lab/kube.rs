@@ -96,8 +96,8 @@ impl Kube {
         drop(self.server.lock().unwrap().take());
     }
 
-    /// Starts it after `kill`, with the same port, keys and data, and waits until it is ready. All watches from before
-    /// are too old (410) once anything was written.
+    /// Starts it after `kill`, with the same port, keys and data, and waits until it is ready. A watch that goes on from
+    /// before the last write, to whatever object, is too old (410); the Lease of a node is written every two seconds.
     pub async fn start_again(&self) {
         let server = self.start_server();
         *self.server.lock().unwrap() = Some(server);

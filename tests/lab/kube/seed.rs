@@ -1,5 +1,7 @@
 //! The cluster of the incident: everything in it looks ready.
 
+use std::path::Path;
+
 use super::super::{App, west_ip};
 use super::objects::{Node, config_map, endpoint_slice, load_balancer, secret, service};
 use super::{Kube, Namespace, Running, Workload};
@@ -79,6 +81,20 @@ impl<'k> SeedCluster<'k> {
         let cluster = Self { ns, apps, port, api, worker, nodes };
         cluster.endpoints(&[true; 3]).await;
         cluster
+    }
+
+    /// The configuration of somebody who knows a Deployment's name and nothing else; every check each second. `more` is
+    /// further YAML of the system, indented by four.
+    pub fn config(&self, kubeconfig: &Path, more: &str) -> String {
+        format!(
+            "site: {{name: dr-west, region: us-west-2, role: standby}}\n\
+             regions:\n  us-east-1: {{cidrs: [127.10.0.0/16]}}\n  us-west-2: {{cidrs: [127.20.0.0/16]}}\n\
+             kubernetes: {{kubeconfig: {kubeconfig:?}}}\n\
+             defaults: {{interval: 1s, timeout: 900ms}}\n\
+             systems:\n  - name: orders\n    strategy: warm\n    \
+             workloads: [{{namespace: {}, deployment: api-server}}]\n{more}",
+            self.ns.name()
+        )
     }
 
     /// Writes which pods of `api-server` are endpoints that are ready, in the slices of both Services.
