@@ -128,7 +128,7 @@ mod tests {
             workload(ControllerKind::Deployment, "shop", "worker"),
             workload(ControllerKind::StatefulSet, "data", "store"),
         ];
-        let wanted = Wanted { workloads, site_identity: true };
+        let wanted = Wanted { workloads, site_identity: true, ..Wanted::default() };
         let feeds = feeds(&wanted, &Inventory::default());
         // Two namespaces with nine kinds each, three kinds of the cluster, and the Leases.
         assert_eq!(feeds.len(), 2 * 9 + 3 + 1);

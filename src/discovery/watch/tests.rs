@@ -197,7 +197,7 @@ impl Lab {
             write_kubeconfig(&kubeconfig, &listener);
         }
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().join("config"), context: None };
-        let cluster = Arc::new(Cluster::wanting(Wanted { workloads: vec![api()], site_identity: true }));
+        let cluster = Arc::new(Cluster::wanting(Wanted { workloads: vec![api()], site_identity: true, ..Wanted::default() }));
         let mut tasks = JoinSet::new();
         let server = fake.clone();
         if !has_kubeconfig {

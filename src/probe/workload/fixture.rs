@@ -249,7 +249,7 @@ impl Scene {
             }
             "Pod" => {
                 let pod: objects::Pod = read(object);
-                let name = pod.metadata.name.clone().unwrap().into();
+                let name = pod.metadata.name.clone();
                 inventory.pods.entry(self.spec.workload.clone()).or_default().insert(name, pod.into());
             }
             "Service" => {
