@@ -15,7 +15,7 @@ pub static KIND: Kind = Kind {
             as many pods as a failover needs. A claim may wait for its first pod while none is wanted, and a claim of \
             a pod that is not wanted yet may be missing, if its storage class exists, or the cluster has a default one. \
             Skipped for a workload without claims.",
-    example: "workloads: [{namespace: platform, statefulset: ledger}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, statefulset: ledger}]",
     metrics: &[],
     reasons: &[&[Reason::Missing, Reason::Misconfigured, Reason::Unreachable]],
 };
