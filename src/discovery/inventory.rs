@@ -125,6 +125,8 @@ pub struct Controller {
     pub template: Template,
     /// The claims of each pod of a StatefulSet.
     pub claims: Vec<objects::ClaimTemplate>,
+    /// The number of a StatefulSet's first pod.
+    pub first_ordinal: u32,
     /// What is there.
     pub status: objects::ControllerStatus,
 }
@@ -325,13 +327,14 @@ impl From<&WireMeta> for Meta {
 impl Controller {
     /// From what the API server sends.
     pub fn new(meta: &WireMeta, spec: objects::ControllerSpec, status: objects::ControllerStatus) -> Self {
-        let objects::ControllerSpec { replicas, selector, template, volume_claim_templates } = spec;
+        let objects::ControllerSpec { replicas, selector, template, volume_claim_templates, ordinals } = spec;
         Controller {
             meta: Meta::from(meta),
             replicas: replicas.unwrap_or(1),
             selector,
             template,
             claims: volume_claim_templates,
+            first_ordinal: ordinals.start,
             status,
         }
     }

@@ -223,6 +223,17 @@ pub struct ControllerSpec {
     pub template: Template,
     /// The claims of each pod of a StatefulSet.
     pub volume_claim_templates: Vec<ClaimTemplate>,
+    /// How the pods of a StatefulSet are numbered.
+    #[serde(deserialize_with = "nullable")]
+    pub ordinals: Ordinals,
+}
+
+/// How the pods of a StatefulSet are numbered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Ordinals {
+    /// The number of the first one.
+    pub start: u32,
 }
 
 /// What is there of a Deployment or a StatefulSet.

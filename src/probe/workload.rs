@@ -94,7 +94,8 @@ impl Workload {
             .map(|part| {
                 let check = part.kind().check;
                 let key = CheckKey { system: spec.system.clone(), check, target: spec.name.clone() };
-                Question { key, at_first: vec![], promised: part.promised(&spec) }
+                // A look never ends without an answer, and an answer without its numbers is blind.
+                Question { key, at_first: vec![], promised: vec![] }
             })
             .collect();
         Workload { spec, cluster, parts, questions, last: Mutex::new(None) }

@@ -12,7 +12,7 @@ pub static KIND: Kind = Kind {
     about: "The CronJobs of the workload's namespace are suspended on a standby, except those whose names \
             `cron_jobs.allowed` matches: what runs on both sides is done twice, or against the wrong database. On a \
             primary they may be active. Asked once a namespace, of the first workload there.",
-    example: "workloads:\n  - namespace: platform\n    deployment: api-server\n    cron_jobs: {allowed: [\"log-.*\"]}",
+    example: "systems:\n  - name: orders\n    workloads:\n      - {namespace: platform, deployment: api-server, cron_jobs: {allowed: [\"log-.*\"]}}",
     metrics: &[],
     reasons: &[&[Reason::Conflict, Reason::Unreachable, Reason::Misconfigured]],
 };

@@ -135,8 +135,9 @@ impl<'a> Look<'a> {
             (ControllerKind::StatefulSet, "apps.kubernetes.io/pod-index") => Some(value),
             (ControllerKind::StatefulSet | ControllerKind::Deployment, _) => None,
         };
-        let wanted = self.controller.replicas.max(self.required());
-        ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_some_and(|ordinal| ordinal < wanted)
+        let first = self.controller.first_ordinal;
+        let wanted = first..first.saturating_add(self.controller.replicas.max(self.required()));
+        ordinal.and_then(|ordinal| ordinal.parse().ok()).is_some_and(|ordinal| wanted.contains(&ordinal))
     }
 }
 

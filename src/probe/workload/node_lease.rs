@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::look::{Look, counted, listed};
 use crate::discovery::inventory::Pod;
+use crate::discovery::objects::LeaseSpec;
 use crate::discovery::{Feed, Gap, ObjectRef};
-use crate::model::{Check, Reason, Resource, age};
+use crate::model::{Check, Reason, Resource, age, length};
 use crate::probe::{Answer, Kind};
 
 /// Where nodes have their Leases.
@@ -24,7 +25,7 @@ pub static KIND: Kind = Kind {
             `kube-node-lease` in time. A pod stays listed as running when its node is gone, until somebody notices. A \
             Lease is judged at the moment of its last reading, so that it does not grow old while the API server is \
             away. Skipped while no pod runs.",
-    example: "workloads: [{namespace: platform, deployment: api-server}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server}]",
     metrics: &[],
     reasons: &[&[Reason::Stale, Reason::Missing, Reason::Unreachable, Reason::Misconfigured]],
 };
@@ -83,12 +84,18 @@ pub(super) fn judge(look: &Look<'_>) -> Answer {
     };
     let ready = hit.iter().filter(|pod| pod.ready).count();
     let faults: Vec<&str> = faults.iter().map(|(_, words)| words.as_str()).collect();
+    // The moment of reading is by our clock, the moment of renewal by that of the node.
+    let leases = &look.inventory.node_leases;
+    let all_over = !leases.is_empty() && leases.values().all(|lease| is_over(lease, heard));
+    let clocks =
+        if all_over { "; no Lease of the cluster is in time: compare our clock with its nodes'" } else { "" };
     let detail = format!(
         "{} of {} ({ready} of them listed as ready) on a node that is gone: {}{unleased}",
         hit.len(),
         counted(pods, "running pod"),
         listed(&faults)
     );
+    let detail = detail + clocks;
     Answer::fail(*reason, detail)
 }
 
@@ -112,19 +119,27 @@ fn state(look: &Look<'_>, node: &str, heard: Timestamp) -> State {
     };
     let lease = look.inventory.node_leases.get(&ObjectRef::new(NAMESPACE, node));
     let renewed = lease.and_then(|lease| Some((lease, lease.renew_time?)));
-    if let Some((lease, renewed)) = renewed {
-        let holds = lease.lease_duration_seconds.filter(|seconds| *seconds > 0).unwrap_or(DURATION);
-        if age(heard, renewed) > Duration::from_secs(u64::from(holds)) {
-            let words =
-                format!("node {node} last renewed its Lease at {renewed:.0}, and it holds for {holds} s");
-            return State::Gone(Reason::Stale, words);
-        }
+    if let Some((lease, renewed)) = renewed
+        && is_over(lease, heard)
+    {
+        let holds = length(holds(lease));
+        let words = format!("node {node} last renewed its Lease at {renewed:.0}, and it holds for {holds}");
+        return State::Gone(Reason::Stale, words);
     }
     match (ready, renewed) {
         (false, _) => State::Gone(Reason::Stale, format!("node {node} is not Ready")),
         (true, Some(_)) => State::Alive,
         (true, None) => State::WithoutLease,
     }
+}
+
+fn holds(lease: &LeaseSpec) -> Duration {
+    let seconds = lease.lease_duration_seconds.filter(|seconds| *seconds > 0);
+    Duration::from_secs(u64::from(seconds.unwrap_or(DURATION)))
+}
+
+fn is_over(lease: &LeaseSpec, heard: Timestamp) -> bool {
+    lease.renew_time.is_some_and(|renewed| age(heard, renewed) > holds(lease))
 }
 
 #[cfg(test)]
@@ -176,6 +191,15 @@ mod tests {
         // A clock that is ahead of ours proves nothing.
         renewed(&mut scene, "2026-06-01T00:30:00Z");
         passed(&answer(&scene), "3 running pods");
+    }
+
+    #[test]
+    fn when_every_lease_is_old_the_clocks_are_suspects_too() {
+        let mut scene = Scene::new();
+        renewed(&mut scene, "2026-05-31T20:00:00Z");
+        assert!(!answer(&scene).detail.contains("clock"));
+        scene.edit("Lease", "a", json!({"spec": {"renewTime": "2026-05-31T20:00:00Z"}}));
+        failed(&answer(&scene), Reason::Stale, "no Lease of the cluster is in time: compare our clock");
     }
 
     #[test]

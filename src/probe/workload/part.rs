@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::look::{Look, listed};
 use super::{Spec, cron_jobs, node_lease, quota, readiness_probe, replicas, service_endpoints, storage};
 use crate::discovery::{ControllerKind, Feed, Gap, Inventory, WorkloadRef, in_sight};
-use crate::model::{Fact, GapReason};
+use crate::model::GapReason;
 use crate::probe::{Answer, Kind};
 
 /// One of the questions about a workload.
@@ -54,19 +54,6 @@ impl Part {
             Part::Storage => &storage::KIND,
             Part::Quota => &quota::KIND,
             Part::CronJobs => &cron_jobs::KIND,
-        }
-    }
-
-    /// What must not vanish once somebody looked.
-    pub fn promised(self, spec: &Spec) -> Vec<Fact> {
-        match self {
-            Part::Replicas => vec![Fact::new(&replicas::READY, &spec.labels(), 0.0)],
-            Part::ReadinessProbe
-            | Part::ServiceEndpoints
-            | Part::NodeLease
-            | Part::Storage
-            | Part::Quota
-            | Part::CronJobs => vec![],
         }
     }
 

@@ -17,7 +17,7 @@ pub static KIND: Kind = Kind {
             a quota counts cpu or memory that one of its containers does not state; LimitRanges, which may state it, \
             are not read, so this fails only where no pod of the workload is counted. Where the scope of a quota \
             depends on what is not known, and it would be too small, the answer is a gap. Skipped without quotas.",
-    example: "workloads: [{namespace: platform, deployment: api-server, replicas_required: 6}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server, replicas_required: 6}]",
     metrics: &[],
     reasons: &[&[Reason::Limit, Reason::Misconfigured, Reason::Unreachable]],
 };
@@ -85,7 +85,7 @@ fn weighed(look: &Look<'_>) -> Result<Answer, Gap> {
                 }
                 Finding::Doubtful(words) => notes.push(words),
                 Finding::Short(words) | Finding::Refused(_, words) if scope == Scope::Unknown => {
-                    unsure.push(words)
+                    unsure.push(words);
                 }
                 Finding::Short(words) => faults.push((Reason::Limit, words)),
                 Finding::Refused(reason, words) => faults.push((reason, words)),
@@ -271,7 +271,7 @@ mod tests {
         scene.edit("Deployment", "api-server", json!({"spec": {"template": {"spec": spec}}}));
     }
 
-    fn scoped(scene: &mut Scene, spec: Value) {
+    fn scoped(scene: &mut Scene, spec: &Value) {
         scene.edit("ResourceQuota", "compute", json!({"spec": spec}));
     }
 
@@ -404,13 +404,13 @@ mod tests {
             (json!(["BestEffort"]), false),
         ] {
             let mut scene = scene(&hard, &used);
-            scoped(&mut scene, json!({"scopes": scopes}));
+            scoped(&mut scene, &json!({"scopes": scopes}));
             let answer = answer(&scene);
             assert_eq!(answer.outcome == Outcome::Fail(Reason::Limit), counts, "{scopes}: {}", answer.detail);
         }
         let mut scene = scene(&hard, &used);
         resources(&mut scene, &json!([{"name": "app"}]), &json!(null));
-        scoped(&mut scene, json!({"scopes": ["BestEffort"]}));
+        scoped(&mut scene, &json!({"scopes": ["BestEffort"]}));
         failed(&answer(&scene), Reason::Limit, "leaves 0 of pods");
     }
 
@@ -418,14 +418,14 @@ mod tests {
     fn a_scope_that_is_not_known_accuses_nobody() {
         let selector = json!({"matchExpressions": [{"scopeName": "PriorityClass", "operator": "Exists"}]});
         let mut small = scene(&json!({"pods": "3"}), &json!({"pods": "3"}));
-        scoped(&mut small, json!({"scopeSelector": selector}));
+        scoped(&mut small, &json!({"scopeSelector": selector}));
         gap(
             &answer(&small),
             GapReason::Unsupported,
             "leaves 0 of pods (used 3 of 3) and 3 is needed, and whether it counts these pods is not known",
         );
         let mut large = scene(&json!({"pods": "30"}), &json!({"pods": "3"}));
-        scoped(&mut large, json!({"scopeSelector": selector}));
+        scoped(&mut large, &json!({"scopeSelector": selector}));
         passed(&answer(&large), "the quotas leave room");
     }
 

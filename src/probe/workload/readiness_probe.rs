@@ -2,7 +2,7 @@
 
 use super::look::{Look, listed};
 use crate::discovery::Feed;
-use crate::discovery::objects::{Container, Port};
+use crate::discovery::objects::{Container, ContainerPort, Port, ServicePort, ServiceSpec};
 use crate::model::{Check, Fact, Metric, Reason, Resource};
 use crate::probe::{Answer, Kind};
 
@@ -12,9 +12,9 @@ pub static KIND: Kind = Kind {
     about: "Every container that a Service sends requests to has a readiness probe; without one a pod is ready as soon \
             as it runs, whatever the application says. Looked at are the containers that declare the port of a Service; \
             the first container where none does. So what is injected beside the application needs none, nor does a \
-            sidecar (an init container that is always restarted) or a port whose name speaks of metrics. Skipped for a \
-            workload that no Service selects.",
-    example: "workloads: [{namespace: platform, deployment: api-server}]",
+            sidecar (an init container that is always restarted), nor who is only scraped: a port whose name speaks of \
+            metrics counts for nothing. Skipped for a workload that no Service sends requests to.",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server}]",
     metrics: &[&DEFINED],
     reasons: &[&[Reason::Missing, Reason::Unreachable, Reason::Misconfigured]],
 };
@@ -24,7 +24,7 @@ pub static DEFINED: Metric = Metric::gauge(
     "dr_k8s_readiness_probe_defined",
     &["site", "system", "workload"],
     "1 if every container of the workload that gets requests has a readiness probe; absent while \
-     unknown and where no Service selects it; from a background check",
+     unknown and where no Service sends it requests; from a background check",
 )
 .withheld();
 
@@ -35,17 +35,14 @@ pub(super) fn feeds(look: &Look<'_>) -> Vec<Feed> {
 
 /// Looks at the containers that get requests.
 pub(super) fn judge(look: &Look<'_>) -> Answer {
-    let services = look.all(&look.inventory.services).filter(|(_, (_, spec, _))| look.is_selected_by(spec));
+    let services = look.all(&look.inventory.services);
+    let services = services.filter(|(_, (_, spec, _))| look.is_selected_by(spec) && serves(look, spec));
     let services: Vec<_> = services.collect();
     if services.is_empty() {
-        return Answer::skipped(format!("no Service selects the pods of {}", look.spec.workload));
+        return Answer::skipped(format!("no Service sends requests to the pods of {}", look.spec.workload));
     }
-    let ports: Vec<Port> = services
-        .iter()
-        .flat_map(|(_, (_, spec, _))| &spec.ports)
-        .filter(|port| !port.name.as_deref().is_some_and(is_of_metrics))
-        .map(|port| port.target_port.clone().unwrap_or(Port::Number(port.port)))
-        .collect();
+    let ports = services.iter().flat_map(|(_, (_, spec, _))| &spec.ports);
+    let ports: Vec<Port> = ports.filter(|port| !is_scraped(look, port)).map(target).collect();
     let containers = &look.controller.template.spec.containers;
     let mut serving: Vec<&Container> =
         containers.iter().filter(|container| ports.iter().any(|port| declares(container, port))).collect();
@@ -75,19 +72,35 @@ pub(super) fn judge(look: &Look<'_>) -> Answer {
     answer.with([Fact::flag(&DEFINED, &look.spec.labels(), without.is_empty())])
 }
 
-/// Whether a Service with that target reaches this container.
-fn declares(container: &Container, target: &Port) -> bool {
-    container.ports.iter().filter(|port| !port.name.as_deref().is_some_and(is_of_metrics)).any(|port| {
-        match target {
-            Port::Number(number) => port.container_port == *number,
-            Port::Name(name) => port.name.as_ref() == Some(name),
-        }
-    })
+/// Whether users are behind a Service, and not only who scrapes.
+fn serves(look: &Look<'_>, service: &ServiceSpec) -> bool {
+    service.ports.is_empty() || !service.ports.iter().all(|port| is_scraped(look, port))
 }
 
-/// A port for those who scrape: whether they get an answer is not whether users do.
-fn is_of_metrics(name: &str) -> bool {
-    name.contains("metrics")
+fn target(port: &ServicePort) -> Port {
+    port.target_port.clone().unwrap_or(Port::Number(port.port))
+}
+
+/// A port for those who scrape: whether they get an answer is not whether users do. It says so by its own name, or by
+/// that of the container's port.
+fn is_scraped(look: &Look<'_>, port: &ServicePort) -> bool {
+    let is_of_metrics = |name: &str| name.contains("metrics");
+    let target = target(port);
+    let behind = look.controller.template.spec.containers.iter().flat_map(|container| &container.ports);
+    let mut behind = behind.filter(|port| is(port, &target)).filter_map(|port| port.name.as_deref());
+    port.name.as_deref().is_some_and(is_of_metrics) || behind.any(is_of_metrics)
+}
+
+/// Whether a Service with that target reaches this container.
+fn declares(container: &Container, target: &Port) -> bool {
+    container.ports.iter().any(|port| is(port, target))
+}
+
+fn is(port: &ContainerPort, target: &Port) -> bool {
+    match target {
+        Port::Number(number) => port.container_port == *number,
+        Port::Name(name) => port.name.as_ref() == Some(name),
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +117,7 @@ mod tests {
         scene.answer(Part::ReadinessProbe)
     }
 
-    fn containers(scene: &mut Scene, containers: serde_json::Value) {
+    fn containers(scene: &mut Scene, containers: &serde_json::Value) {
         scene.edit(
             "Deployment",
             "api-server",
@@ -118,7 +131,7 @@ mod tests {
         let answer_with = answer(&scene);
         passed(&answer_with, "there is a readiness probe on app");
         assert_eq!(value(&answer_with, &DEFINED), Some(1.0));
-        containers(&mut scene, json!([{"name": "app", "ports": [{"name": "http", "containerPort": 8080}]}]));
+        containers(&mut scene, &json!([{"name": "app", "ports": [{"name": "http", "containerPort": 8080}]}]));
         let without = answer(&scene);
         failed(
             &without,
@@ -132,7 +145,7 @@ mod tests {
     #[test]
     fn a_liveness_probe_is_none() {
         let mut scene = Scene::new();
-        containers(&mut scene, json!([{"name": "app", "livenessProbe": {"tcpSocket": {"port": 8080}}}]));
+        containers(&mut scene, &json!([{"name": "app", "livenessProbe": {"tcpSocket": {"port": 8080}}}]));
         failed(&answer(&scene), Reason::Missing, "no readiness probe on container app");
     }
 
@@ -144,7 +157,7 @@ mod tests {
             json!({"tcpSocket": {"port": "http"}}),
         ] {
             let mut scene = Scene::new();
-            containers(&mut scene, json!([{"name": "app", "readinessProbe": probe}]));
+            containers(&mut scene, &json!([{"name": "app", "readinessProbe": probe}]));
             passed(&answer(&scene), "app");
         }
     }
@@ -155,7 +168,7 @@ mod tests {
         let mut scene = Scene::new();
         containers(
             &mut scene,
-            json!([
+            &json!([
                 {"name": "istio-proxy", "ports": [{"name": "http-envoy", "containerPort": 15090}]},
                 {"name": "exporter", "ports": [{"name": "metrics", "containerPort": 9187}]},
                 {"name": "app", "ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": probe},
@@ -190,16 +203,36 @@ mod tests {
     fn a_worker_needs_none() {
         let mut scene = Scene::new();
         scene.delete("Service");
-        containers(&mut scene, json!([{"name": "worker"}]));
+        containers(&mut scene, &json!([{"name": "worker"}]));
         let answer = answer(&scene);
-        skipped(&answer, "no Service selects the pods of Deployment platform/api-server");
+        skipped(&answer, "no Service sends requests to the pods of Deployment platform/api-server");
         assert_eq!(value(&answer, &DEFINED), None);
+    }
+
+    #[test]
+    fn a_worker_that_is_scraped_needs_none() {
+        let mut scene = Scene::new();
+        let ports =
+            json!([{"name": "metrics", "containerPort": 9090}, {"name": "http", "containerPort": 8080}]);
+        containers(&mut scene, &json!([{"name": "worker", "ports": ports}]));
+        for port in [
+            json!({"port": 9090}),
+            json!({"port": 80, "targetPort": "metrics"}),
+            json!({"name": "http-metrics", "port": 9100, "targetPort": 9100}),
+        ] {
+            scene.edit("Service", "api-server", json!({"spec": {"ports": [port]}}));
+            skipped(&answer(&scene), "no Service sends requests");
+        }
+        for ports in [json!([]), json!([{"port": 9090}, {"port": 8080}])] {
+            scene.edit("Service", "api-server", json!({"spec": {"ports": ports}}));
+            failed(&answer(&scene), Reason::Missing, "no readiness probe on container worker");
+        }
     }
 
     #[test]
     fn what_is_out_of_sight_accuses_nobody() {
         let mut scene = Scene::new();
-        containers(&mut scene, json!([{"name": "app"}]));
+        containers(&mut scene, &json!([{"name": "app"}]));
         scene.sight(Resource::Services, Sight::Forbidden);
         gap(&answer(&scene), GapReason::Forbidden, "`list, watch` on `services` in namespace platform");
         scene.sight(Resource::Services, Sight::Lost);

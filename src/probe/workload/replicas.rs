@@ -21,7 +21,7 @@ pub static KIND: Kind = Kind {
             its own controller made and that are not being deleted, because a status is only as new as who writes it. \
             A workload that does not exist fails. The detail names what keeps it small, such as an autoscaler's \
             minimum, and pods that were not re-scheduled for 90 days. Not required of a pilot light.",
-    example: "workloads: [{namespace: platform, deployment: api-server, replicas_required: 3}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server, replicas_required: 3}]",
     metrics: &[&READY, &REQUIRED, &OLDEST],
     reasons: &[&[Reason::Missing, Reason::Unreachable, Reason::Misconfigured]],
 };

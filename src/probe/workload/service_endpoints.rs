@@ -19,7 +19,7 @@ pub static KIND: Kind = Kind {
             one of the workload's pods counts only while that pod is ready, whatever the Service publishes. A Service \
             without a selector counts if it has the workload's name; an ExternalName never does. Where nothing runs \
             until a failover (pilot light) endpoints are not asked for. Skipped for a workload without a Service.",
-    example: "workloads: [{namespace: platform, deployment: api-server}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server}]",
     metrics: &[&READY],
     reasons: &[&[Reason::Missing, Reason::Misconfigured, Reason::Unreachable]],
 };

@@ -15,7 +15,7 @@ pub static KIND: Kind = Kind {
             as many pods as a failover needs. A claim may wait for its first pod while none is wanted, and a claim of \
             a pod that is not wanted yet may be missing, if its storage class exists, or the cluster has a default one. \
             Skipped for a workload without claims.",
-    example: "workloads: [{namespace: platform, statefulset: ledger}]",
+    example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, statefulset: ledger}]",
     metrics: &[],
     reasons: &[&[Reason::Missing, Reason::Misconfigured, Reason::Unreachable]],
 };
@@ -87,7 +87,8 @@ fn needed<'a>(look: &Look<'a>) -> Vec<Needed<'a>> {
         .collect();
     for template in &controller.claims {
         for ordinal in 0..look.required() {
-            let name = format!("{}-{}-{ordinal}", template.metadata.name, look.spec.workload.object.name);
+            let number = controller.first_ordinal.saturating_add(ordinal);
+            let name = format!("{}-{}-{number}", template.metadata.name, look.spec.workload.object.name);
             needed.push(Needed {
                 object: look.beside(&name),
                 template: Some(&template.spec),
@@ -269,6 +270,16 @@ mod tests {
         scene.put(claim("data-ledger-9", Some("gone"), "Lost"));
         scene.put(claim("data-ledger-2", Some("gp3"), "Bound"));
         passed(&answer(&scene), "3 claims bound");
+    }
+
+    #[test]
+    fn a_stateful_set_need_not_count_from_nothing() {
+        let mut scene = Scene::stateful();
+        scene.edit("StatefulSet", "ledger", json!({"spec": {"ordinals": {"start": 1}}}));
+        failed(&answer(&scene), Reason::Missing, "1 of 2 claims: claim data-ledger-2 does not exist");
+        scene.put(claim("data-ledger-2", Some("gp3"), "Bound"));
+        scene.put(claim("data-ledger-0", Some("gp3"), "Lost"));
+        passed(&answer(&scene), "2 claims bound");
     }
 
     #[test]
