@@ -115,7 +115,7 @@ impl Given {
         for database in databases {
             self.endpoint(&database.endpoint);
             self.credential(database.credentials.as_ref().and_then(|own| own.password.as_ref()));
-            for standby in &database.standby {
+            if let Some(standby) = &database.standby {
                 self.endpoint(&standby.endpoint);
                 standby.primary.iter().for_each(|primary| self.endpoint(primary));
             }
