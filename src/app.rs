@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config::{Config, Kubernetes, KubernetesMode, Loaded, Region};
+use crate::host;
+use crate::leader::{Election, Leadership, identity, keep_leading};
 use crate::ledger::Ledger;
 use crate::net::http::HttpClient;
 use crate::net::region::{RegionMembers, Regions};
@@ -16,6 +18,7 @@ use crate::probe::slots::Slots;
 use crate::probe::{Probe, Tools};
 use crate::scheduler::Scheduler;
 use crate::secret::{KubernetesAccess, Secrets};
+use crate::shard;
 use crate::tasks::{EndedEarly, Tasks};
 use crate::view::View;
 use crate::web::{Bound, Site};
@@ -30,6 +33,7 @@ pub struct App {
     view: View,
     scheduler: Scheduler,
     probes: Vec<Arc<dyn Probe>>,
+    election: Option<Election>,
 }
 
 /// An exporter that runs.
@@ -48,27 +52,50 @@ impl App {
         let Plan { declared, asks } = plan(config);
         let tools = Arc::new(tools(config));
         let probes = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
+        let lease =
+            config.high_availability.as_ref().map(|high_availability| high_availability.lease.clone());
+        let leadership = match lease {
+            Some(_) => Leadership::candidate(identity(&host::name()), clock::now()),
+            None => Leadership::alone(),
+        };
+        let election = lease.map(|lease| Election {
+            leadership: leadership.clone(),
+            lease,
+            secrets: Secrets::new(kubernetes(config)),
+            now: clock::now,
+        });
         let ledger = Arc::new(Ledger::default());
         let in_flight = config.defaults.limits.concurrency as usize;
-        let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight);
+        let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight, leadership.clone());
         let masked = Arc::from(loaded.masked_yaml());
-        let view =
-            View { declared: Arc::new(declared), ledger, now: clock::now, loaded: clock::now(), masked };
-        App { view, scheduler, probes }
+        let view = View {
+            declared: Arc::new(declared),
+            ledger,
+            leadership,
+            shard: shard::of(config),
+            now: clock::now,
+            loaded: clock::now(),
+            masked,
+        };
+        App { view, scheduler, probes, election }
     }
 
-    /// Asks every question once, and tells what is known then.
+    /// Asks every question once, and tells what is known then. Who asks by hand stands for no election.
     pub async fn once(self) -> View {
         self.scheduler.once(&self.probes).await;
-        self.view
+        View { leadership: Leadership::alone(), ..self.view }
     }
 
-    /// Spawns every task: one for each probe, one that judges, one that serves.
+    /// Spawns every task: one for each probe, one that stands for election if there are other replicas, one that judges,
+    /// one that serves.
     pub fn start(self, bound: Bound, telemetry_path: String) -> Running {
-        let App { view, scheduler, probes } = self;
+        let App { view, scheduler, probes, election } = self;
         let mut tasks = Tasks::default();
         let addresses = bound.addresses();
         scheduler.start(probes, &mut tasks);
+        if let Some(election) = election {
+            tasks.spawn("lease", keep_leading(election, tasks.stop()));
+        }
         tasks.spawn("judge", judge(view.clone(), tasks.stop()));
         tasks.spawn("web", bound.serve(Site { view: view.clone(), telemetry_path }, tasks.stop()));
         Running { tasks, addresses, view }

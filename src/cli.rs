@@ -5,6 +5,7 @@ mod demo;
 mod diagnose;
 pub mod docs;
 mod logging;
+mod rbac;
 mod run;
 mod terminal;
 
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Play the incident that this program exists for, on loopback, with nothing to install.
     Demo(demo::DemoArgs),
+    /// Print the least rights that a configuration needs in a cluster, as manifests. Changes nothing.
+    Rbac(rbac::RbacArgs),
     /// Write the documentation that is generated from the code.
     Docs(docs::DocsArgs),
 }
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check { file }) => check::check(&file),
         Some(Command::Docs(args)) => docs::docs(&args),
         Some(Command::Diagnose { file, json }) => in_runtime(diagnose::diagnose(&file, json)),
+        Some(Command::Rbac(args)) => in_runtime(rbac::rbac(args)),
         Some(Command::Demo(args)) => in_runtime(demo::demo(args)),
         None if run.config_check => check::check(&run.config_file),
         None => in_runtime(run::run(run)),

@@ -140,6 +140,17 @@ impl Ledger {
         }
     }
 
+    /// Forgets what was ever answered to these questions, and the verdicts that rested on it.
+    pub fn clear(&self, questions: &[Question]) {
+        let mut pages = self.write();
+        for question in questions {
+            if let Some(record) = pages.records.get_mut(&question.key) {
+                *record = Arc::new(Record::new(question, record.schedule));
+            }
+            pages.verdicts.remove(&question.key.system);
+        }
+    }
+
     /// Records the end of a run.
     pub fn record(&self, key: &CheckKey, attempts: u32, observation: Observation) {
         if let Some(record) = self.write().records.get_mut(key) {

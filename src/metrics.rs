@@ -14,6 +14,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::report::Report;
+use crate::shard::Shard;
 
 pub use process::Process;
 pub use text::to_text_format;
@@ -25,6 +26,10 @@ pub struct Own {
     pub config_loaded: f64,
     /// The last attempt to load it succeeded.
     pub config_ok: bool,
+    /// This replica probes. If not, it speaks of itself only: what the others know is theirs to say.
+    pub leads: bool,
+    /// Which of several exporters this is, if they share the systems among them.
+    pub shard: Option<Shard>,
     /// By how much the most overdue check is overdue, in seconds.
     pub scheduler_lag: f64,
     /// CPU, memory and files of the process, where the system tells.

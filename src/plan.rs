@@ -9,6 +9,7 @@ use crate::model::{Check, CheckKey, Role};
 use crate::probe::own_requests::Counted;
 use crate::probe::{Ask, database, surface, synthetic_request, traffic};
 use crate::report::{Declared, DeclaredSurface, DeclaredSystem, Waiver, Window};
+use crate::shard::{self, Shard};
 
 /// What follows from a configuration.
 #[derive(Debug)]
@@ -19,13 +20,17 @@ pub struct Plan {
     pub asks: Vec<Ask>,
 }
 
-/// Plans everything that a checked configuration asks for.
+/// Plans everything that a checked configuration asks for: of the systems that are shared among several exporters,
+/// those of the shard that it names.
 pub fn plan(config: &Config) -> Plan {
     let mut asks = Vec::new();
     let mut systems = Vec::with_capacity(config.systems.len());
     // Nothing is expected of a retired site, so nobody there is bothered.
     let retired = config.site.role == Role::Retired;
-    for system in &config.systems {
+    let shard = shard::of(config);
+    let is_ours =
+        |name: &str| shard.is_none_or(|Shard { ordinal, shards }| shard::mine(name, shards, ordinal));
+    for system in config.systems.iter().filter(|system| is_ours(&system.name)) {
         let planner = Planner { config, system, name: Arc::from(system.name.as_str()) };
         if !retired {
             asks.extend(planner.asks());

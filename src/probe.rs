@@ -150,6 +150,10 @@ pub trait Probe: Send + Sync {
     /// Called after a deadline aborted [`Probe::ask`], with a short deadline of its own: tells the other side to stop
     /// what it may still be doing for us.
     async fn abandon(&self) {}
+
+    /// Called when another replica takes over: what is remembered of earlier runs would have a hole, in which that one
+    /// asked and we did not look.
+    fn forget(&self) {}
 }
 
 // === impl Ask ===

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Attempts;
+use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::model::{Observation, Outcome, Reason, length};
 use crate::probe::{Answer, Attempt, Probe, Schedule};
@@ -22,6 +23,9 @@ use crate::tasks::{Stop, Tasks};
 
 /// First runs are spread over the interval, but nobody waits longer than this for a first answer.
 const FIRST_WITHIN: Duration = Duration::from_secs(30);
+
+/// The same for a replica that takes over: until then nobody knows anything.
+const FIRST_WITHIN_OF_LEADER: Duration = Duration::from_secs(5);
 
 /// How long telling the other side to stop may take.
 const ABANDON_WITHIN: Duration = Duration::from_millis(500);
@@ -32,6 +36,7 @@ pub struct Scheduler {
     ledger: Arc<Ledger>,
     now: fn() -> Timestamp,
     in_flight: usize,
+    leadership: Leadership,
 }
 
 /// The count of one question's attempts in a run.
@@ -45,9 +50,15 @@ struct Tally {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A scheduler that records into this ledger. `in_flight` bounds the attempts of one system at a time.
-    pub fn new(ledger: Arc<Ledger>, now: fn() -> Timestamp, in_flight: usize) -> Self {
-        Scheduler { ledger, now, in_flight }
+    /// A scheduler that records into this ledger, and asks on schedule only while it leads. `in_flight` bounds the
+    /// attempts of one system at a time.
+    pub fn new(
+        ledger: Arc<Ledger>,
+        now: fn() -> Timestamp,
+        in_flight: usize,
+        leadership: Leadership,
+    ) -> Self {
+        Scheduler { ledger, now, in_flight, leadership }
     }
 
     /// Opens the records of all probes and spawns one task for each.
@@ -65,7 +76,7 @@ impl Scheduler {
             let (scheduler, mut stop): (_, Stop) = (self.clone(), tasks.stop());
             tasks.spawn("probe", async move {
                 tokio::select! {
-                    () = scheduler.keep_asking(&*probe, &places) => {}
+                    () = scheduler.ask_while_leading(&*probe, &places) => {}
                     () = stop.requested() => {}
                 }
             });
@@ -84,9 +95,23 @@ impl Scheduler {
         futures_util::future::join_all(runs).await;
     }
 
+    /// What was known when another replica takes over is that one's to say: here nothing is known any more.
+    async fn ask_while_leading(&self, probe: &dyn Probe, places: &Semaphore) {
+        loop {
+            self.leadership.leads().await;
+            if self.leadership.while_leading(self.keep_asking(probe, places)).await.is_some() {
+                return;
+            }
+            let _ = tokio::time::timeout(ABANDON_WITHIN, probe.abandon()).await;
+            probe.forget();
+            self.ledger.clear(probe.questions());
+        }
+    }
+
     async fn keep_asking(&self, probe: &dyn Probe, places: &Semaphore) {
         let schedule = probe.schedule();
-        let mut due = Instant::now() + first_offset(probe);
+        let within = if self.leadership.is_alone() { FIRST_WITHIN } else { FIRST_WITHIN_OF_LEADER };
+        let mut due = Instant::now() + first_offset(probe, within);
         loop {
             self.ledger.due(probe.questions(), Some(due));
             tokio::select! {
@@ -202,12 +227,12 @@ impl Tally {
 }
 
 /// Where in the interval a probe begins: spread evenly by its names, the same after every restart.
-fn first_offset(probe: &dyn Probe) -> Duration {
+fn first_offset(probe: &dyn Probe, within: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
     for question in probe.questions() {
         question.key.hash(&mut hasher);
     }
-    let spread = probe.schedule().interval.min(FIRST_WITHIN);
+    let spread = probe.schedule().interval.min(within);
     spread.mul_f64((hasher.finish() >> 11) as f64 / (1u64 << 53) as f64)
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{Verdict, length, seconds};
 use crate::report::{Declared, Report, report};
+use crate::shard::Shard;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
 #[derive(Clone, Debug)]
@@ -17,6 +19,10 @@ pub struct View {
     pub declared: Arc<Declared>,
     /// What is remembered.
     pub ledger: Arc<Ledger>,
+    /// Whether we are the one of several replicas that probes.
+    pub leadership: Leadership,
+    /// Which of several exporters this is, if they share the systems among them.
+    pub shard: Option<Shard>,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// When the configuration was loaded.
@@ -28,11 +34,13 @@ pub struct View {
 // === impl View ===
 
 impl View {
-    /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand.
+    /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand; but not while
+    /// standing by, when nothing is known and nothing is judged.
     pub fn report(&self) -> Report {
         let now = (self.now)();
         let mut report = report(&self.declared, &self.ledger.read(), now);
-        for system in &mut report.systems {
+        let judged = if self.leadership.is_leading() { report.systems.as_mut_slice() } else { &mut [] };
+        for system in judged {
             let (since, before) = self.ledger.judged(&system.declared.name, system.verdict, now);
             system.since = since;
             if let Some(before) = before {
@@ -51,6 +59,8 @@ impl View {
         let own = Own {
             config_loaded: seconds(self.loaded),
             config_ok: true,
+            leads: self.leadership.is_leading(),
+            shard: self.shard,
             scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),
             process: Process::read(),
         };

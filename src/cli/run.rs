@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{BAD_CONFIG, RunArgs, check, complain};
 use crate::app::App;
+use crate::host;
+use crate::shard;
 use crate::web::Bound;
 
 /// Runs until a signal asks it to stop, or until a task ends that should not.
@@ -17,10 +19,14 @@ pub async fn run(args: RunArgs) -> ExitCode {
         complain("--web.config.file: not supported yet: put TLS and logins into a proxy before dr-exporter");
         return ExitCode::from(BAD_CONFIG);
     }
-    let loaded = match check::load(&config_file) {
+    let mut loaded = match check::load(&config_file) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    if let Err(error) = shard::settle(&mut loaded.config, &host::name()) {
+        complain(&format!("{}: {error}", config_file.display()));
+        return ExitCode::from(BAD_CONFIG);
+    }
     let bound = match Bound::bind(&listen).await {
         Ok(bound) => bound,
         Err(error) => {

@@ -103,6 +103,8 @@ frame! {
         "When the configuration was last loaded without an error, in seconds since 1970";
     LEADER: "dr_exporter_leader", Shape::Gauge, &[],
         "1 if this replica is the one that probes";
+    SHARD_INFO: "dr_exporter_shard_info", Shape::Gauge, &["shard", "shards"],
+        "Which of how many exporters that share the systems among them this is, counted from 0, always 1; absent if they do not";
     SCHEDULER_LAG: "dr_exporter_scheduler_lag_seconds", Shape::Gauge, &[],
         "By how much the most overdue check is overdue at the time of the scrape";
     CHECKS_PLANNED: "dr_exporter_checks_planned", Shape::Gauge, &[],

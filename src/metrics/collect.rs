@@ -10,6 +10,7 @@ use super::{Own, catalogue as c};
 use crate::ledger::Histogram;
 use crate::model::{Metric, Role, Shape, Status, Verdict, seconds};
 use crate::report::{CheckReport, Report, SystemReport};
+use crate::shard::Shard;
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -32,9 +33,17 @@ pub(super) fn encode(
     mut encoder: DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     let mut families = Families::default();
+    let shard = own.shard.map(|Shard { ordinal, shards }| (ordinal.to_string(), shards.to_string()));
     families.of_site(report);
     families.of_ourselves(report, own);
-    for system in &report.systems {
+    if let Some((shard, shards)) = &shard {
+        families.add(&c::SHARD_INFO, vec![("shard", shard), ("shards", shards)], 1.0);
+    }
+    let known = if own.leads { report.systems.as_slice() } else { &[] };
+    if own.leads {
+        families.of_gaps(report);
+    }
+    for system in known {
         families.of_system(report, system);
         for check in &system.checks {
             families.of_check(report, check);
@@ -106,18 +115,21 @@ impl<'a> Families<'a> {
             ],
             1.0,
         );
+    }
+
+    fn of_gaps(&mut self, report: &'a Report) {
         for (reason, count) in &report.gaps {
             self.add(&c::CHECK_GAPS, vec![("reason", reason.as_str())], *count as f64);
         }
     }
 
     fn of_ourselves(&mut self, report: &Report, own: &Own) {
-        let Own { config_loaded, config_ok, scheduler_lag, process } = own;
+        let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, process } = own;
         let planned: usize = report.systems.iter().map(|system| system.checks.len()).sum();
         self.add(&c::BUILD_INFO, vec![("version", env!("CARGO_PKG_VERSION"))], 1.0);
         self.flag(&c::CONFIG_SUCCESS, vec![], *config_ok);
         self.add(&c::CONFIG_TIME, vec![], *config_loaded);
-        self.add(&c::LEADER, vec![], 1.0);
+        self.flag(&c::LEADER, vec![], *leads);
         self.add(&c::SCHEDULER_LAG, vec![], *scheduler_lag);
         self.add(&c::CHECKS_PLANNED, vec![], planned as f64);
         if let Some(process) = process {

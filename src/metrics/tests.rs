@@ -4,7 +4,14 @@ use super::*;
 use crate::report::fixture::{incident, opened, report_on};
 
 fn own() -> Own {
-    Own { config_loaded: 1_734_531_700.0, config_ok: true, scheduler_lag: 0.0, process: None }
+    Own {
+        config_loaded: 1_734_531_700.0,
+        config_ok: true,
+        leads: true,
+        shard: None,
+        scheduler_lag: 0.0,
+        process: None,
+    }
 }
 
 /// The exposition without histograms, whose buckets say nothing here.
@@ -51,6 +58,31 @@ fn l93_a_stale_success_is_zero_and_nothing_is_ever_not_a_number() {
         let value = line.rsplit(' ').next().unwrap();
         assert!(!["NaN", "nan", "inf", "+Inf", "-Inf"].contains(&value), "{line}");
     }
+}
+
+#[test]
+fn a_replica_that_stands_by_speaks_of_itself_only() {
+    let shard = Some(Shard { ordinal: 1, shards: 3 });
+    let standing_by = Own { leads: false, shard, ..own() };
+    let text = to_text_format(&open_metrics(report_on(&incident(), 0), standing_by).unwrap());
+    let names: std::collections::BTreeSet<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(['{', ' ']).next().unwrap())
+        .collect();
+    let about_itself = [
+        "dr_exporter_build_info",
+        "dr_exporter_checks_planned",
+        "dr_exporter_config_last_reload_success_timestamp_seconds",
+        "dr_exporter_config_last_reload_successful",
+        "dr_exporter_leader",
+        "dr_exporter_scheduler_lag_seconds",
+        "dr_exporter_shard_info",
+        "dr_site_info",
+    ];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), about_itself);
+    assert!(text.contains("\ndr_exporter_leader 0.0\n"), "{text}");
+    assert!(text.contains("\ndr_exporter_shard_info{shard=\"1\",shards=\"3\"} 1.0\n"), "{text}");
 }
 
 #[test]

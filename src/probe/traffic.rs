@@ -136,16 +136,7 @@ type Hindrance = (Reason, String);
 impl Traffic {
     /// Ready to watch; nothing is sent before the first attempt.
     pub fn new(spec: Spec, tools: Arc<Tools>) -> Self {
-        let config::Traffic { counter, business, probes, handlers_required, errors, window, .. } =
-            &spec.traffic;
-        let errors = errors.as_ref().map(|errors| errors.metric.as_str());
-        let selectors =
-            Selectors::new(counter, patterns(business), patterns(probes), handlers_required, errors);
-        let interval = match &spec.source {
-            Source::Instances(_) => spec.schedule.interval,
-            Source::Prometheus(server) => server.interval(spec.schedule.interval),
-        };
-        let window = Window::new(selectors, window.0, interval);
+        let window = empty_window(&spec);
         let label = [("workload", &*spec.key.target)];
         let at_first = vec![Fact::new(&LAST, &label, 0.0), Fact::flag(&COMPLETE, &label, false)];
         let question = Question { key: spec.key.clone(), at_first, promised: vec![] };
@@ -210,6 +201,23 @@ impl Probe for Traffic {
         let judgement = self.state().0.judge(attempt.now);
         attempt.answer(0, self.answer(&judgement, hindrance));
     }
+
+    /// The requests of another replica would be counted as business.
+    fn forget(&self) {
+        *self.state() = (empty_window(&self.spec), None);
+        drop(self.tools.own_requests.take(&self.spec.key.system, &self.spec.key.target));
+    }
+}
+
+fn empty_window(spec: &Spec) -> Window {
+    let config::Traffic { counter, business, probes, handlers_required, errors, window, .. } = &spec.traffic;
+    let errors = errors.as_ref().map(|errors| errors.metric.as_str());
+    let selectors = Selectors::new(counter, patterns(business), patterns(probes), handlers_required, errors);
+    let interval = match &spec.source {
+        Source::Instances(_) => spec.schedule.interval,
+        Source::Prometheus(server) => server.interval(spec.schedule.interval),
+    };
+    Window::new(selectors, window.0, interval)
 }
 
 fn patterns(anchored: &BTreeMap<String, Anchored>) -> Vec<(String, Regex)> {

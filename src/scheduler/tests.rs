@@ -106,7 +106,7 @@ const fn every(interval: u64, timeout: u64, pass: u32, of: u32) -> Schedule {
 
 fn scheduler(in_flight: usize) -> (Scheduler, Arc<Ledger>) {
     let ledger = Arc::new(Ledger::default());
-    (Scheduler::new(ledger.clone(), crate::clock::now, in_flight), ledger)
+    (Scheduler::new(ledger.clone(), crate::clock::now, in_flight, Leadership::alone()), ledger)
 }
 
 async fn outcome_of(script: &[Does], pass: u32, of: u32) -> (Outcome, u64) {
@@ -241,4 +241,42 @@ async fn l91_a_wedged_scheduler_shows() {
     let later = crate::clock::now() + Duration::from_secs(31);
     let pages = ledger.read();
     assert!(!pages.records[&probe.question[0].key].is_fresh(later));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_leader_asks_and_the_other_knows_nothing() {
+    let leadership = Leadership::candidate(Arc::from("a"), crate::clock::now());
+    let ledger = Arc::new(Ledger::default());
+    let scheduler = Scheduler::new(ledger.clone(), crate::clock::now, 4, leadership.clone());
+    let mut tasks = Tasks::default();
+    let quick = Scripted::new("quick", every(10, 2, 1, 1), &[Does::Pass]);
+    let slow = Scripted::new("slow", every(600, 300, 1, 1), &[Does::Hang]);
+    scheduler.start([&quick, &slow].map(|probe| probe.clone() as Arc<dyn Probe>).to_vec(), &mut tasks);
+    sleep(Duration::from_secs(100)).await;
+    assert!(quick.begun().is_empty() && slow.begun().is_empty(), "standing by");
+    assert_eq!(ledger.lag(Instant::now()), Duration::ZERO, "and not late");
+
+    leadership.lead_for(Duration::from_secs(60));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((quick.begun().len(), slow.begun().len()), (1, 1), "soon after the take-over");
+    let last = |probe: &Scripted| ledger.read().records[&probe.question[0].key].last.clone();
+    assert!(last(&quick).is_some());
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(slow.under_way.load(Ordering::SeqCst), 1);
+
+    // The time runs out.
+    sleep(Duration::from_secs(6)).await;
+    let asked = quick.begun().len();
+    assert_eq!(slow.under_way.load(Ordering::SeqCst), 0, "the run in flight was dropped");
+    assert_eq!(slow.abandoned.load(Ordering::SeqCst), 1, "and the other side was told");
+    assert!(last(&quick).is_none() && last(&slow).is_none(), "what was known is the next leader's to say");
+    assert_eq!(ledger.read().records[&slow.question[0].key].attempts, 0, "the attempt was not recorded");
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(quick.begun().len(), asked);
+    assert!(ledger.wedged(Instant::now()).is_none());
+
+    leadership.lead_for(Duration::from_secs(60));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(quick.begun().len(), asked + 1);
+    tasks.shut_down(Duration::from_secs(1)).await;
 }

@@ -5,6 +5,7 @@ mod demo;
 #[path = "../lab/lab.rs"]
 mod lab;
 mod lab_selftest;
+mod leader;
 mod requests;
 mod scale;
 mod surfaces;

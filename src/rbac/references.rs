@@ -1,0 +1,141 @@
+//! Names of ConfigMaps and Secrets: those that a pod template refers to, and those that the configuration itself names.
+
+use std::collections::BTreeSet;
+
+use crate::config::{Config, ConnectTo, System};
+use crate::discovery::objects::{Container, Template, Volume};
+use crate::secret::SecretSource;
+
+/// What the pods of a workload refer to, in their own namespace.
+pub type References = Named;
+
+/// Objects of one namespace by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// ConfigMaps.
+    pub config_maps: BTreeSet<String>,
+    /// Secrets.
+    pub secrets: BTreeSet<String>,
+}
+
+/// What the configuration itself names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Namespace and name of Secrets that hold credentials.
+    pub secrets: BTreeSet<(String, String)>,
+    /// Namespaces with Services to which connections go.
+    pub services: BTreeSet<String>,
+}
+
+// === impl Named ===
+
+impl Named {
+    /// Everything that a pod template refers to: `env`, `envFrom` and volumes, projected ones included.
+    pub fn of(template: &Template) -> Self {
+        let mut named = Named::default();
+        let spec = &template.spec;
+        spec.containers.iter().chain(&spec.init_containers).for_each(|container| named.container(container));
+        spec.volumes.iter().for_each(|volume| named.volume(volume));
+        // What is left out in a broken template refers to nothing.
+        named.config_maps.remove("");
+        named.secrets.remove("");
+        named
+    }
+
+    fn container(&mut self, container: &Container) {
+        for source in container.env.iter().filter_map(|variable| variable.value_from.as_ref()) {
+            self.config_maps.extend(source.config_map_key_ref.iter().map(|key| key.name.to_string()));
+            self.secrets.extend(source.secret_key_ref.iter().map(|key| key.name.to_string()));
+        }
+        for whole in &container.env_from {
+            self.config_maps.extend(whole.config_map_ref.iter().map(|object| object.name.to_string()));
+            self.secrets.extend(whole.secret_ref.iter().map(|object| object.name.to_string()));
+        }
+    }
+
+    fn volume(&mut self, volume: &Volume) {
+        let sources = volume.projected.iter().flat_map(|projected| &projected.sources);
+        let sources = sources.map(|source| (&source.config_map, &source.secret));
+        for (config_map, secret) in sources.chain([(&volume.config_map, &volume.secret)]) {
+            self.config_maps.extend(config_map.iter().map(|files| files.name.to_string()));
+            self.secrets.extend(secret.iter().map(|files| files.secret_name.to_string()));
+        }
+    }
+}
+
+/// Every Secret and every Service that the configuration names.
+pub fn in_config(config: &Config) -> Given {
+    let mut given = Given::default();
+    given.credential(config.kubernetes.fingerprint_key.as_ref());
+    config.peers.iter().for_each(|peer| given.credential(peer.authorization.as_ref()));
+    config.systems.iter().for_each(|system| given.system(system));
+    given
+}
+
+// === impl Given ===
+
+impl Given {
+    fn credential(&mut self, source: Option<&SecretSource>) {
+        if let Some(SecretSource::Kubernetes { namespace, name, key: _ }) = source {
+            self.secrets.insert((namespace.clone(), name.clone()));
+        }
+    }
+
+    fn connect_to(&mut self, to: Option<&ConnectTo>) {
+        if let Some(ConnectTo::Service { namespace, .. }) = to {
+            self.services.insert(namespace.clone());
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: &crate::config::Endpoint) {
+        [&endpoint.url, &endpoint.expected_url, &endpoint.password]
+            .into_iter()
+            .for_each(|source| self.credential(source.as_ref()));
+    }
+
+    fn system(&mut self, system: &System) {
+        let System {
+            name: _,
+            strategy: _,
+            rpo: _,
+            rto: _,
+            waivers: _,
+            maintenance: _,
+            drill: _,
+            workloads: _,
+            surfaces,
+            databases,
+            dependencies,
+            requests,
+            traffic,
+            dns,
+            certificates,
+            infrastructure: _,
+        } = system;
+        for database in databases {
+            self.endpoint(&database.endpoint);
+            self.credential(database.credentials.as_ref().and_then(|own| own.password.as_ref()));
+            if let Some(standby) = &database.standby {
+                self.endpoint(&standby.endpoint);
+                standby.primary.iter().for_each(|primary| self.endpoint(primary));
+            }
+        }
+        for dependency in dependencies {
+            self.credential(dependency.endpoint.url.as_ref());
+            self.credential(dependency.password.as_ref());
+        }
+        for request in requests {
+            request.headers.values().for_each(|value| self.credential(Some(value)));
+            self.credential(request.body.as_ref());
+            self.connect_to(request.connect_to.as_ref());
+        }
+        for traffic in traffic {
+            if let crate::config::TrafficSource::Prometheus(server) = &traffic.source {
+                self.credential(server.authorization.as_ref());
+            }
+        }
+        surfaces.iter().for_each(|surface| self.connect_to(surface.connect_to.as_ref()));
+        dns.iter().for_each(|record| self.connect_to(record.target.as_ref()));
+        certificates.iter().for_each(|certificate| self.connect_to(certificate.connect_to.as_ref()));
+    }
+}
