@@ -91,10 +91,7 @@ fn nothing_is_asked_for_that_is_not_needed() {
     let plain = "site: {name: a, region: b, role: standby}\nsystems: [{name: orders}]\n";
     let found = |yaml: &str| manifests(&config(yaml), &BTreeMap::new(), &account());
     assert_eq!(found(plain), "# This configuration needs no rights in a cluster.\n");
-    let disabled = SEED.replace(
-        "high_availability: {lease: {namespace: dr, name: dr-exporter}}\n",
-        "kubernetes: {mode: disabled}\n",
-    );
+    let disabled = format!("{plain}kubernetes: {{mode: disabled}}\n");
     assert_eq!(found(&disabled), "# This configuration needs no rights in a cluster.\n");
     let dry = found(&format!("{SEED}kubernetes: {{create_dry_run: false}}\n"));
     assert!(!dry.contains("Admission") && !dry.contains("create\n  resources:\n  - pods"), "{dry}");
