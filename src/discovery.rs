@@ -4,15 +4,19 @@
 //! attempt, so that nothing has to be planned again when the cluster changes (ADR 0008).
 
 pub mod cluster;
+pub mod dsn;
 pub mod files;
 pub mod inventory;
 pub mod objects;
+pub mod read;
 pub mod recipe;
+mod stir;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod variables;
 pub mod workload;
 
+pub use self::stir::stirred;
 pub use cluster::Cluster;
 pub use inventory::{ControllerKind, Feed, Inventory, ObjectRef, Only, Sight, WorkloadRef};
 

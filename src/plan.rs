@@ -5,6 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::{self, Announcement, Config, ConnectTo, Scheduled, TrafficSource};
+use crate::discovery::{ControllerKind, ObjectRef, WorkloadRef};
 use crate::model::{Check, CheckKey, Role};
 use crate::probe::own_requests::Counted;
 use crate::probe::{Ask, database, surface, synthetic_request, traffic};
@@ -68,6 +69,7 @@ impl Planner<'_> {
             region_key: self.key(Check::DbEndpointRegion, &database.name),
             role: site.role,
             endpoint: database.endpoint.clone(),
+            workload: self.object(database.endpoint.workload.as_deref()),
             credentials: database.credentials.clone(),
             expected_regions: database.expected_regions.clone().unwrap_or_else(|| vec![site.region.clone()]),
             queries: database.queries.clone(),
@@ -142,6 +144,17 @@ impl Planner<'_> {
 
     fn workload(&self, name: Option<&str>) -> Option<&config::Workload> {
         self.system.workload(name?)
+    }
+
+    /// The object of a workload, if it is one of a cluster.
+    fn object(&self, name: Option<&str>) -> Option<WorkloadRef> {
+        let config::Workload { namespace, deployment, statefulset, .. } = self.workload(name)?;
+        let (kind, object) = match (deployment, statefulset) {
+            (Some(name), _) => (ControllerKind::Deployment, name),
+            (None, Some(name)) => (ControllerKind::StatefulSet, name),
+            (None, None) => return None,
+        };
+        Some(WorkloadRef { kind, object: ObjectRef::new(namespace.as_deref()?, object) })
     }
 
     fn instances(&self, workload: Option<&str>) -> impl Iterator<Item = &config::Instance> {

@@ -1,5 +1,6 @@
 //! One key of a Kubernetes Secret, got by name: the exporter never lists or watches Secrets.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::{Secret, Why, checked};
+use crate::discovery::Gap;
 use crate::model::GapReason;
 
 /// The time that the API server gets; the deadline of the check bounds it further.
@@ -49,6 +51,37 @@ impl Secrets {
     /// Takes note of the way in; touches nothing yet.
     pub fn new(access: KubernetesAccess) -> Self {
         Self { access, client: OnceCell::new() }
+    }
+
+    /// Every key of a Secret, `None` if there is no such Secret; a key without a value is not UTF-8.
+    ///
+    /// # Errors
+    /// The rule that our account lacks, or that the API cannot be reached.
+    pub async fn whole(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, Option<Secret>>>, Gap> {
+        let client = self.client().await.map_err(Gap::blind)?;
+        let api: Api<KubeSecret> = Api::namespaced(client, namespace);
+        let away = |what: &str| Gap::blind(format!("secret {namespace}/{name}: {what}"));
+        match timeout(PATIENCE, api.get_opt(name)).await {
+            Err(_) => Err(away("the Kubernetes API did not answer in time")),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(secret))) => {
+                let data = secret.data.unwrap_or_default().into_iter();
+                Ok(Some(data.map(|(key, value)| (key, checked(value.0).ok())).collect()))
+            }
+            Ok(Err(kube::Error::Api(status))) => match status.code {
+                code @ (401 | 403) => {
+                    let Why(gap, words) = refusal(code, namespace, name);
+                    Err(Gap::new(gap, format!("secret {namespace}/{name}: {words}")))
+                }
+                code => Err(away(&format!("the Kubernetes API answered {code}"))),
+            },
+            // The text of the other errors may quote headers or bodies.
+            Ok(Err(_)) => Err(away("the Kubernetes API cannot be reached")),
+        }
     }
 
     /// The value of one key.

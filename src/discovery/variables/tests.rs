@@ -187,7 +187,7 @@ env: [{name: OWN, value: own}]
 
 #[test]
 fn fields_that_are_the_same_for_all_pods_are_known() {
-    let template = r"
+    let template = r#"
 metadata: {labels: {region: us-west-2}, annotations: {dr.io/db: pg-west}}
 spec:
   containers:
@@ -198,7 +198,7 @@ spec:
     - {name: NONE, valueFrom: {fieldRef: {fieldPath: "metadata.labels['x']"}}}
     - {name: NOTE, valueFrom: {fieldRef: {fieldPath: "metadata.annotations['dr.io/db']"}}}
     - {name: HOST, value: 'db.$(NS).svc'}
-";
+"#;
     let world = World::new().deployment("api", template);
     for (name, expected) in [
         ("NS", "platform"),
