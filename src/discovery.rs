@@ -7,10 +7,14 @@ pub mod cluster;
 pub mod dsn;
 pub mod files;
 pub mod inventory;
+pub mod learnt;
+pub mod metrics_port;
 pub mod objects;
 pub mod read;
 pub mod recipe;
+pub mod services;
 mod stir;
+pub mod surfaces;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod variables;

@@ -64,7 +64,11 @@ pub async fn connection(
             match reader.file(&name).await? {
                 Some(pem) => *file = Some(pem),
                 None => {
-                    return Err(reader.in_image(&name, "the client certificate or its key", "`endpoint.url`"));
+                    return Err(reader.in_image(
+                        &name,
+                        "the client certificate or its key",
+                        "`endpoint.url`",
+                    ));
                 }
             }
         }
