@@ -5,17 +5,28 @@
 
 pub mod cluster;
 pub mod covering;
+pub mod dsn;
 pub mod feeds;
+pub mod files;
 pub mod fingerprints;
 pub mod image;
 pub mod inventory;
 pub mod learnt;
+pub mod lookup;
 pub mod metrics_port;
 pub mod objects;
+pub mod read;
+pub mod recipe;
 pub mod services;
+mod stir;
 pub mod surfaces;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod variables;
 pub mod watch;
+pub mod workload;
 
+pub use self::stir::stirred;
 pub use cluster::Cluster;
 pub use feeds::{Wanted, feeds};
 pub use inventory::{ControllerKind, Feed, FeedState, Inventory, ObjectRef, Only, Sight, WorkloadRef};
@@ -82,12 +93,4 @@ pub fn in_sight<'f>(inventory: &Inventory, feeds: impl IntoIterator<Item = &'f F
             Gap::blind(format!("the first list of {} is not here yet", feed.resource.plural()))
         }
     })
-}
-/// x
-pub async fn stirred(cluster: &Cluster, last: impl Fn() -> Option<String>, look: impl Fn(&Inventory) -> String) {
-    let mut changes = cluster.changes();
-    loop {
-        if last().is_some_and(|last| last != cluster.read(&look)) { return; }
-        if changes.changed().await.is_err() { std::future::pending::<()>().await; }
-    }
 }

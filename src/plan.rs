@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::config::{self, Announcement, Config, ConnectTo, DependencyEndpoint, Scheduled, SiteIdentity, TrafficSource};
 use crate::discovery::Wanted;
+use crate::discovery::lookup::Named;
 use crate::model::{Check, CheckKey, ProbeKind, Role, Strategy};
 use crate::probe::instances::{Door, Instances};
 use crate::probe::own_requests::Counted;
@@ -136,8 +137,8 @@ impl Planner<'_> {
         let reference = self.workload(workload.as_deref()).and_then(config::Workload::reference);
         let place = match (url, reference, env, file) {
             (Some(url), ..) => dependency::Place::Given(url.clone()),
-            (None, Some(workload), Some(name), _) => dependency::Place::Variable(workload, name.clone()),
-            (None, Some(workload), None, Some(path)) => dependency::Place::File(workload, path.clone()),
+            (None, Some(workload), Some(name), _) => dependency::Place::Learnt(workload, Named::Variable(name.clone())),
+            (None, Some(workload), None, Some(path)) => dependency::Place::Learnt(workload, Named::File(path.clone())),
             // The configuration refuses it.
             (None, ..) => return None,
         };
@@ -195,6 +196,7 @@ impl Planner<'_> {
             region_key: self.key(Check::DbEndpointRegion, &database.name),
             role: site.role,
             endpoint: database.endpoint.clone(),
+            workload: self.workload(database.endpoint.workload.as_deref()).and_then(config::Workload::reference),
             credentials: database.credentials.clone(),
             expected_regions: self.expected_regions(database.expected_regions.as_ref()),
             queries: database.queries.clone(),

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::config::MetricsEndpoint;
 use crate::discovery::WorkloadRef;
 use crate::discovery::fingerprints::Fingerprint;
-use crate::discovery::learnt::Learnt;
+use crate::discovery::learnt::{Asked, AskedDatabase, Learnt};
 use crate::ledger::{Pages, Record, VerdictHistory};
 use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict, ago, length};
 use crate::probe::surface;
@@ -248,6 +248,23 @@ pub fn report(declared: &Arc<Declared>, pages: &Pages, now: Timestamp) -> Report
         *gaps.entry(gap).or_default() += 1;
     }
     Report { at: now, declared: declared.clone(), systems, gaps, replica: None, fingerprints: Vec::new() }
+}
+
+// === impl DeclaredWorkload ===
+
+impl DeclaredWorkload {
+    /// What is asked of it, and what was said instead.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked {
+            databases: self
+                .databases
+                .iter()
+                .map(|(name, env, file)| AskedDatabase { name, env: env.as_deref(), file: file.as_deref() })
+                .collect(),
+            replicas_given: self.replicas_required.is_some(),
+            metrics_given: self.metrics.is_some(),
+        }
+    }
 }
 
 // === impl SystemReport ===

@@ -67,7 +67,7 @@ impl View {
             for system in &mut report.systems {
                 let of = |workload: &DeclaredWorkload| LearntOf {
                     workload: workload.name.clone(),
-                    facts: learnt(inventory, workload),
+                    facts: learnt(inventory, &workload.reference, &workload.asked()),
                 };
                 system.learnt = system.declared.workloads.iter().map(of).collect();
             }

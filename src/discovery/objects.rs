@@ -306,6 +306,8 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// The pod has the addresses of its node.
     pub host_network: bool,
+    /// `false` leaves the variables of Services away.
+    pub enable_service_links: Option<bool>,
 }
 
 /// A container of a new pod.
@@ -424,6 +426,8 @@ pub struct VolumeMount {
     pub mount_path: Box<str>,
     /// What of the volume.
     pub sub_path: Option<Box<str>>,
+    /// The same, with variables in it.
+    pub sub_path_expr: Option<Box<str>>,
 }
 
 /// A question that the kubelet puts to a container.

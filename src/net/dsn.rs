@@ -62,9 +62,9 @@ pub struct Dsn {
     /// What certificates are checked against; `None` leaves it to the caller's roots.
     pub ssl_root_cert: Option<RootCert>,
     /// A client certificate (PEM).
-    pub ssl_cert: Option<PathBuf>,
+    pub ssl_cert: Option<Pem>,
     /// Its key (PEM or PKCS#8 DER).
-    pub ssl_key: Option<PathBuf>,
+    pub ssl_key: Option<Pem>,
     /// How TLS begins.
     pub ssl_negotiation: SslNegotiation,
     /// Whether the host name is sent in the TLS handshake.
@@ -125,12 +125,26 @@ pub enum SslMode {
 }
 
 /// What certificates are checked against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootCert {
-    /// A PEM file; of a workload: a path in its container.
-    File(PathBuf),
+    /// These.
+    Pem(Pem),
     /// The roots of the operating system.
     System,
+}
+
+/// Certificates or a key, in a file or as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pem {
+    /// A file; of a workload: a path in its container.
+    File(PathBuf),
+    /// The text itself, read from a ConfigMap or a Secret.
+    Text {
+        /// The text.
+        text: Secret,
+        /// Where it was read, for people.
+        from: String,
+    },
 }
 
 /// How TLS begins.

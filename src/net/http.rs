@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::dial::{self, Fault};
+use super::dsn::Pem;
 use super::resolve::Resolver;
 use super::tls::{Roots, TlsSettings, Verify, fault_of_handshake};
 use crate::model::Reason;
@@ -244,7 +245,7 @@ fn tls_of(
     let settings = TlsSettings {
         verify: if request.insecure { Verify::Nothing } else { Verify::Full },
         roots: Roots::SystemAnd(request.ca_files.clone()),
-        identity: request.identity.clone(),
+        identity: request.identity.clone().map(|(certificate, key)| (Pem::File(certificate), Pem::File(key))),
         sni: true,
         alpn: Some("http/1.1"),
     };

@@ -1,7 +1,7 @@
 //! TLS as clients demand it: what is verified, against which roots, and what a failure means.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
 use super::dial::Fault;
+use super::dsn::Pem;
 use crate::model::Reason;
 
 pub mod der;
@@ -30,23 +31,23 @@ pub enum Verify {
 }
 
 /// What certificates are checked against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
     /// The operating system's, and these files beside them.
     SystemAnd(Vec<PathBuf>),
-    /// Only this file, as `sslrootcert` means it.
-    Only(PathBuf),
+    /// Only these, as `sslrootcert` means it.
+    Only(Pem),
 }
 
 /// Everything that decides about a TLS session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// What is checked.
     pub verify: Verify,
     /// Against what.
     pub roots: Roots,
     /// A client certificate (PEM) and its key (PEM or PKCS#8 DER).
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(Pem, Pem)>,
     /// Whether the host's name is sent.
     pub sni: bool,
     /// The protocol to agree on, if any.
@@ -73,11 +74,7 @@ impl TlsSettings {
             Some((certificate, key)) => builder
                 .with_client_auth_cert(read_certificates(certificate)?, read_key(key)?)
                 .map_err(|_| {
-                    misconfigured(format!(
-                        "{} and {} do not belong together",
-                        certificate.display(),
-                        key.display()
-                    ))
+                    misconfigured(format!("{} and {} do not belong together", name(certificate), name(key)))
                 })?,
         };
         config.enable_sni = *sni;
@@ -147,14 +144,19 @@ impl Verifier {
         if verify == Verify::Nothing {
             return Ok(Self { verify, chain: None, pinned: Vec::new(), provider });
         }
-        let (mut store, files) = match roots {
-            Roots::SystemAnd(files) => (system_roots().as_ref().clone(), files.as_slice()),
-            Roots::Only(file) => (RootCertStore::empty(), std::slice::from_ref(file)),
-        };
         let mut pinned = Vec::new();
-        for file in files {
-            pinned.extend(read_certificates(file)?);
-        }
+        let mut store = match roots {
+            Roots::SystemAnd(files) => {
+                for file in files {
+                    pinned.extend(read_certificates(&Pem::File(file.clone()))?);
+                }
+                system_roots().as_ref().clone()
+            }
+            Roots::Only(pem) => {
+                pinned.extend(read_certificates(pem)?);
+                RootCertStore::empty()
+            }
+        };
         store.add_parsable_certificates(pinned.iter().cloned());
         if store.is_empty() {
             return Err(misconfigured("there is no root certificate to check the server against"));
@@ -280,24 +282,41 @@ fn system_roots() -> Arc<RootCertStore> {
     ROOTS.get_or_init(read).clone()
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let unusable = |what: &str| misconfigured(format!("{}: {what}", path.display()));
-    let bytes = std::fs::read(path).map_err(|_| unusable("cannot be read"))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+fn read_certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(pem)?).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(unusable("holds no certificate in PEM form")),
+        _ => Err(misconfigured(format!("{}: holds no certificate in PEM form", name(pem)))),
     }
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    let unusable = |what: &str| misconfigured(format!("{}: {what}", path.display()));
-    let bytes = std::fs::read(path).map_err(|_| unusable("cannot be read"))?;
+fn read_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Fault> {
+    let bytes = bytes(pem)?;
     match PrivateKeyDer::from_pem_slice(&bytes) {
         Ok(key) => Ok(key),
         // pgjdbc wants its keys as PKCS#8 DER, which begins with a SEQUENCE.
         Err(_) if bytes.first() == Some(&0x30) => Ok(PrivatePkcs8KeyDer::from(bytes).into()),
-        Err(_) => Err(unusable("holds no private key that can be used (an encrypted one cannot)")),
+        Err(_) => Err(misconfigured(format!(
+            "{}: holds no private key that can be used (an encrypted one cannot)",
+            name(pem)
+        ))),
+    }
+}
+
+fn bytes(pem: &Pem) -> Result<Vec<u8>, Fault> {
+    match pem {
+        Pem::File(path) => {
+            std::fs::read(path).map_err(|_| misconfigured(format!("{}: cannot be read", path.display())))
+        }
+        Pem::Text { text, from: _ } => Ok(text.expose().as_bytes().to_vec()),
+    }
+}
+
+/// What it is called in messages.
+fn name(pem: &Pem) -> String {
+    match pem {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Text { text: _, from } => from.clone(),
     }
 }
 

@@ -15,6 +15,8 @@ use async_trait::async_trait;
 use super::db_endpoint_region::{Expected, Found};
 use super::{Attempt, Probe, Question, Schedule, Tools, synthetic_query};
 use crate::config::{Credentials, Endpoint, Query};
+use crate::discovery::dsn::Wiring;
+use crate::discovery::{self, Gap, Inventory, WorkloadRef};
 use crate::model::{CheckKey, Fact, Metric, Role};
 use crate::net::postgres::CancelSlot;
 
@@ -86,6 +88,8 @@ pub struct Spec {
     pub role: Role,
     /// Where the application looks.
     pub endpoint: Endpoint,
+    /// The workload that the endpoint names, as the cluster knows it.
+    pub workload: Option<WorkloadRef>,
     /// With which credentials, instead of the workload's own.
     pub credentials: Option<Credentials>,
     /// The regions in which the endpoint may be.
@@ -112,6 +116,8 @@ struct Known {
     region: Option<Found>,
     /// The addresses that were dialled when the server told its own.
     behind: Vec<IpAddr>,
+    /// What the workload's wiring was at the last attempt.
+    wiring: Option<Result<Wiring, Gap>>,
 }
 
 // === impl Database ===
@@ -148,6 +154,14 @@ impl Probe for Database {
         self.visit(attempt).await;
     }
 
+    async fn stirred(&self) {
+        let (Some(workload), Some(last)) = (&self.spec.workload, self.known().wiring.clone()) else {
+            return std::future::pending().await;
+        };
+        discovery::stirred(&self.tools.cluster, &last, |inventory| self.spec.wiring(inventory, workload))
+            .await;
+    }
+
     async fn abandon(&self) {
         if let Some(cancel) = self.cancel.take() {
             // The scheduler bounds this; whether the server took it, nobody is left to tell.
@@ -159,6 +173,12 @@ impl Probe for Database {
 // === impl Spec ===
 
 impl Spec {
+    /// What the cluster says about where the application looks.
+    fn wiring(&self, inventory: &Inventory, workload: &WorkloadRef) -> Result<Wiring, Gap> {
+        let Endpoint { env, file, .. } = &self.endpoint;
+        discovery::dsn::endpoint(inventory, workload, env.as_deref(), file.as_deref())
+    }
+
     fn expected(&self) -> Expected<'_> {
         Expected { db: &self.region_key.target, regions: &self.expected_regions }
     }

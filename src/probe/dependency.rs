@@ -5,7 +5,7 @@ mod judgement;
 mod redis;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,10 @@ use super::db_endpoint_region::Found;
 use super::expect::ca_files;
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, TRANSPORT, Tools};
 use crate::config::{DependencyKind, HostPort, Tls};
-use crate::discovery::{Gap, WorkloadRef};
+use crate::discovery::lookup::{Named, lookup};
+use crate::discovery::read::text;
+use crate::discovery::recipe::Value;
+use crate::discovery::{Gap, WorkloadRef, stirred};
 use crate::model::{Check, CheckKey, GapReason, Metric, Reason};
 use crate::net::dial::{self, Fault};
 use crate::net::tls::{Roots, TlsSettings, Verify, fault_of_handshake};
@@ -95,10 +98,8 @@ pub struct Spec {
 pub enum Place {
     /// Given, or in a place of ours.
     Given(SecretSource),
-    /// In a variable of a workload.
-    Variable(WorkloadRef, String),
-    /// In a file of a workload's container.
-    File(WorkloadRef, String),
+    /// In the configuration of a workload.
+    Learnt(WorkloadRef, Named),
 }
 
 /// A dependency that is asked.
@@ -106,6 +107,8 @@ pub struct Dependency {
     spec: Spec,
     tools: Arc<Tools>,
     questions: [Question; 1],
+    /// What was looked up for the last attempt.
+    seen: Mutex<Option<Result<Value, Gap>>>,
 }
 
 /// What holds for every host of one attempt.
@@ -126,7 +129,7 @@ impl Dependency {
             at_first: vec![expected.region(&Found::nothing())],
             promised: vec![expected.connected(false)],
         };
-        Dependency { spec, tools, questions: [question] }
+        Dependency { spec, tools, questions: [question], seen: Mutex::new(None) }
     }
 
     async fn answer(&self, attempt: &Attempt) -> Result<Answer, Gap> {
@@ -196,14 +199,7 @@ async fn address_text(tools: &Tools, place: &Place) -> Result<Secret, Gap> {
             let read = source.read(&tools.secrets).await;
             read.map_err(|error| Gap { reason: error.gap, detail: format!("the address of the dependency: {error}") })
         }
-        Place::Variable(workload, name) => Err(Gap::new(
-            GapReason::Unsupported,
-            format!("the variable {name} of {workload} cannot be read by this release: give `endpoint.url`"),
-        )),
-        Place::File(workload, path) => Err(Gap::new(
-            GapReason::Unsupported,
-            format!("the file {path} of {workload} cannot be read by this release: give `endpoint.url`"),
-        )),
+        Place::Learnt(workload, named) => text(&tools.cluster, &tools.secrets, workload, named).await,
     }
 }
 
@@ -217,7 +213,21 @@ impl Probe for Dependency {
         self.spec.schedule
     }
 
+    async fn stirred(&self) {
+        let last = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (&self.spec.place, last) {
+            (Place::Learnt(workload, named), Some(last)) => {
+                stirred(&self.tools.cluster, &last, |inventory| lookup(inventory, workload, named)).await;
+            }
+            (Place::Learnt(..) | Place::Given(_), _) => std::future::pending().await,
+        }
+    }
+
     async fn ask(&self, attempt: &Attempt) {
+        if let Place::Learnt(workload, named) = &self.spec.place {
+            let seen = self.tools.cluster.read(|inventory| lookup(inventory, workload, named));
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        }
         let answer = self.answer(attempt).await.unwrap_or_else(Gap::answer);
         attempt.answer(0, answer);
     }

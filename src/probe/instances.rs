@@ -1,10 +1,11 @@
 //! Where the running copies of a workload are asked: as the configuration gives them, or its pods as they are now.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use url::Url;
 
 use super::Answer;
 use crate::config::{ConnectTo, HostPort, MetricsEndpoint};
+use crate::discovery::surfaces::{Asks, HttpSurface};
 use crate::discovery::{Cluster, Gap, Inventory, ObjectRef, WorkloadRef, metrics_port, services, surfaces};
 use crate::model::{GapReason, ProbeKind, Reason};
 use crate::net::http::HttpRequest;
@@ -55,12 +56,10 @@ pub struct Instance {
     pub insecure: bool,
 }
 
-/// Scheme, port, path and headers of a door.
+/// A door that was found, in a container if it has a name.
 struct Way {
-    https: bool,
-    port: u16,
-    path: String,
-    headers: Vec<(HeaderName, Secret)>,
+    container: Option<String>,
+    surface: HttpSurface,
 }
 
 // === impl Instances ===
@@ -130,7 +129,7 @@ pub fn dialled(connect_to: &ConnectTo, inventory: &Inventory) -> Result<(String,
     match connect_to {
         ConnectTo::Address(HostPort { host, port }) => Ok((host.clone(), *port)),
         ConnectTo::Service { namespace, name, port } => {
-            services::address(inventory, &ObjectRef::new(namespace, name), *port).map_err(Gap::answer)
+            services::connect_to(inventory, &ObjectRef::new(namespace, name), *port).map_err(Gap::answer)
         }
     }
 }
@@ -141,12 +140,7 @@ fn pods(
     door: &Door,
     may_be_none: bool,
 ) -> Result<Vec<Instance>, Answer> {
-    let Some(way) = way(inventory, workload, door)? else {
-        return Err(Answer::skipped(match door {
-            Door::Probe(kind) => format!("{workload} has no {kind} probe by HTTP"),
-            Door::At { .. } | Door::Metrics(_) => format!("{workload} has no such port"),
-        }));
-    };
+    let ways = ways(inventory, workload, door)?;
     let pods = surfaces::instances(inventory, workload).map_err(Gap::answer)?;
     if pods.is_empty() {
         return Err(if may_be_none {
@@ -155,18 +149,89 @@ fn pods(
             Answer::fail(Reason::Missing, format!("{workload} has no running pod to ask"))
         });
     }
-    Ok(pods
-        .into_iter()
-        .filter_map(|pod| {
-            let scheme = if way.https { "https" } else { "http" };
-            // An address of version 6 stands in brackets.
-            let address = std::net::SocketAddr::new(pod.ip, way.port);
-            let mut url = Url::parse(&format!("{scheme}://{address}/")).ok()?;
-            let (path, query) = way.path.split_once('?').map_or((&*way.path, None), |(p, q)| (p, Some(q)));
-            url.set_path(path);
-            url.set_query(query);
-            Some(Instance { name: pod.name, url, headers: way.headers.clone(), insecure: way.https })
-        })
-        .collect())
+    let several = ways.len() > 1;
+    let each = pods.iter().flat_map(|pod| ways.iter().map(move |way| (pod, way)));
+    each.map(|(pod, Way { container, surface })| {
+        let name = match container.as_ref().filter(|_| several) {
+            Some(container) => format!("{}/{container}", pod.name),
+            None => pod.name.clone(),
+        };
+        let unusable = |_| Answer::gap(GapReason::Unparsable, format!("{workload}: the URL of {name} is none"));
+        let url = Url::parse(&surface.url(pod.ip)).map_err(unusable)?;
+        Ok(Instance { name, url, headers: headers(workload, surface)?, insecure: surface.https })
+    })
+    .collect()
 }
-fn way(_i: &Inventory, _w: &WorkloadRef, _d: &Door) -> Result<Option<Way>, Answer> { Ok(None) }
+
+/// The headers of a probe, which its owner wrote and the kubelet sends.
+fn headers(workload: &WorkloadRef, surface: &HttpSurface) -> Result<Vec<(HeaderName, Secret)>, Answer> {
+    let header = |(name, value): &(String, String)| match HeaderName::try_from(name.as_str()) {
+        Ok(name) => Ok((name, Secret::new(value.as_str()))),
+        Err(_) => Err(Answer::gap(
+            GapReason::Unparsable,
+            format!("{workload}: a probe sends a header with a name that no header can have"),
+        )),
+    };
+    surface.headers.iter().map(header).collect()
+}
+
+/// Every way through a door: a probe of each container that has one, all of which decide; else one.
+fn ways(inventory: &Inventory, workload: &WorkloadRef, door: &Door) -> Result<Vec<Way>, Answer> {
+    let probes = |wanted: ProbeKind| -> Result<Vec<Way>, Answer> {
+        let all = surfaces::probes(inventory, workload).map_err(Gap::answer)?;
+        let http = all.into_iter().filter(|probe| probe.kind == wanted).filter_map(|probe| match probe.asks {
+            Asks::Http(surface) => Some(Way { container: Some(probe.container), surface }),
+            Asks::Tcp(_) | Asks::Grpc(_) | Asks::Exec | Asks::NoSuchPort(_) => None,
+        });
+        Ok(http.collect())
+    };
+    let one = |https, port, path: &str| {
+        let surface = HttpSurface { https, port, path: path.to_owned(), host: None, headers: Vec::new() };
+        Ok(vec![Way { container: None, surface }])
+    };
+    match door {
+        Door::Probe(kind) => {
+            let ways = probes(*kind)?;
+            if ways.is_empty() {
+                return Err(Answer::skipped(format!("{workload} has no {kind} probe by HTTP")));
+            }
+            Ok(ways)
+        }
+        Door::At { port: Some(port), path } => one(false, *port, path),
+        Door::At { port: None, path } => {
+            let mut asked: Vec<(bool, u16)> = probes(ProbeKind::Readiness)?
+                .into_iter()
+                .map(|way| (way.surface.https, way.surface.port))
+                .collect();
+            if asked.is_empty() {
+                asked = surfaces::ports(inventory, workload)
+                    .map_err(Gap::answer)?
+                    .into_iter()
+                    .map(|port| (false, port))
+                    .collect();
+            }
+            asked.sort_unstable();
+            asked.dedup();
+            match asked.as_slice() {
+                [(https, port)] => one(*https, *port, path),
+                [] => Err(Answer::gap(
+                    GapReason::NotFound,
+                    format!("{workload} names no port: say it with the surface's `port`"),
+                )),
+                several => {
+                    let ports: Vec<String> = several.iter().map(|(_, port)| port.to_string()).collect();
+                    let words = format!(
+                        "{workload} has the ports {}: say with the surface's `port` which one",
+                        ports.join(", ")
+                    );
+                    Err(Answer::gap(GapReason::Ambiguous, words))
+                }
+            }
+        }
+        Door::Metrics(Some(MetricsEndpoint { port: Some(port), path })) => one(false, *port, path),
+        Door::Metrics(said) => {
+            let at = metrics_port::metrics(inventory, workload).map_err(Gap::answer)?;
+            one(at.https, at.port, said.as_ref().map_or(&at.path, |said| &said.path))
+        }
+    }
+}

@@ -166,8 +166,9 @@ impl Probe for Surface {
     }
 
     async fn stirred(&self) {
-        let last = || self.asked.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
-        stirred(&self.tools.cluster, last, |inventory| self.look(inventory)).await;
+        let last = self.asked.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+        let Some(last) = last else { return std::future::pending().await };
+        stirred(&self.tools.cluster, &last, |inventory| self.look(inventory)).await;
     }
 
     async fn ask(&self, attempt: &Attempt) {

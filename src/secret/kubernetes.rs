@@ -11,7 +11,8 @@ use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::{Secret, SecretError, Why, checked};
+use super::{Secret, Why, checked};
+use crate::discovery::Gap;
 use crate::model::GapReason;
 
 /// The time that the API server gets; the deadline of the check bounds it further.
@@ -53,33 +54,39 @@ impl Secrets {
         Self { access, client: Arc::default() }
     }
 
+    /// Every key of a Secret, `None` if there is no such Secret; a key without a value is not UTF-8.
+    ///
+    /// # Errors
+    /// The rule that our account lacks, or that the API cannot be reached.
+    pub async fn whole(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, Option<Secret>>>, Gap> {
+        let gap = |Why(reason, words)| Gap { reason, detail: format!("secret {namespace}/{name}: {words}") };
+        let secret = self.object(namespace, name).await.map_err(gap)?;
+        let values = |secret: KubeSecret| {
+            let data = secret.data.unwrap_or_default().into_iter();
+            data.map(|(key, value)| (key, checked(value.0).ok())).collect()
+        };
+        Ok(secret.map(values))
+    }
+
     /// The value of one key.
     pub(super) async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, Why> {
-        match self.whole(namespace, name).await?.data.unwrap_or_default().remove(key) {
+        let Some(secret) = self.object(namespace, name).await? else {
+            return Err("there is no such Secret".to_owned().into());
+        };
+        match secret.data.unwrap_or_default().remove(key) {
             Some(bytes) => Ok(checked(bytes.0)?),
             None => Err(format!("the Secret has no key `{key}`").into()),
         }
     }
 
-    /// Every value of one Secret whose key is a text; what is binary can be no setting.
-    ///
-    /// # Errors
-    ///
-    /// [`SecretError`] when it is not there, may not be read, or the API does not answer.
-    pub async fn all(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
-        let whole = self.whole(namespace, name).await.map_err(|Why(gap, why)| SecretError {
-            from: format!("secret {namespace}/{name}"),
-            why,
-            gap,
-        })?;
-        let data = whole.data.unwrap_or_default();
-        Ok(data.into_iter().filter_map(|(key, bytes)| Some((key, checked(bytes.0).ok()?))).collect())
-    }
-
-    async fn whole(&self, namespace: &str, name: &str) -> Result<KubeSecret, Why> {
+    async fn object(&self, namespace: &str, name: &str) -> Result<Option<KubeSecret>, Why> {
         let client = self.client().await?;
         let api: Api<KubeSecret> = Api::namespaced(client, namespace);
-        match timeout(PATIENCE, api.get(name)).await {
+        match timeout(PATIENCE, api.get_opt(name)).await {
             Err(_) => {
                 Err(Why::blind(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs())))
             }
@@ -152,7 +159,6 @@ fn refusal(code: u16, namespace: &str, name: &str) -> Why {
                 "forbidden: our account needs the rule `get` on `secrets` with resourceNames [{name}] in namespace {namespace}"
             ),
         ),
-        404 => "there is no such Secret".to_owned().into(),
         code => Why::blind(format!("the Kubernetes API answered {code}")),
     }
 }

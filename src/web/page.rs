@@ -183,10 +183,14 @@ fn learnt(of: &LearntOf) -> Markup {
             table {
                 thead { tr { th scope="col" { "what" } th scope="col" { "value" } th scope="col" { "where it was learnt" } } }
                 tbody {
-                    @for Learnt { what, value, from, note } in &of.facts {
+                    @for Learnt { what, value, from, overridden, gap } in &of.facts {
                         tr {
                             th scope="row" { (what) }
-                            td { code { (value) } @if let Some(note) = note { p { (note) } } }
+                            td {
+                                @if let Some(gap) = gap { span class="tag loud" { (gap) } " " }
+                                (value)
+                                @if *overridden { " " span class="tag" { "overridden by the configuration" } }
+                            }
                             td { (from) }
                         }
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::keys::{self, Key};
 use super::words::{boolean, host, port, split_port, ssl_mode, target};
 use super::{
-    ChannelBinding, Dsn, DsnError, DsnForm, Host, HostPort, RootCert, SslMode, SslNegotiation,
+    ChannelBinding, Dsn, DsnError, DsnForm, Host, HostPort, Pem, RootCert, SslMode, SslNegotiation,
     TargetSessionAttrs,
 };
 use crate::secret::Secret;
@@ -139,11 +139,11 @@ impl Draft {
             Key::SslRootCert => {
                 self.dsn.ssl_root_cert = text().map(|value| match value.as_str() {
                     "system" => RootCert::System,
-                    _ => RootCert::File(PathBuf::from(value)),
+                    _ => RootCert::Pem(Pem::File(PathBuf::from(value))),
                 });
             }
-            Key::ClientCert => self.dsn.ssl_cert = text().map(PathBuf::from),
-            Key::ClientPrivate => self.dsn.ssl_key = text().map(PathBuf::from),
+            Key::ClientCert => self.dsn.ssl_cert = text().map(|path| Pem::File(PathBuf::from(path))),
+            Key::ClientPrivate => self.dsn.ssl_key = text().map(|path| Pem::File(PathBuf::from(path))),
             Key::SslSni => self.dsn.ssl_sni = boolean(name, value)?,
             Key::SslNegotiation => match value.to_ascii_lowercase().as_str() {
                 "postgres" | "" => self.dsn.ssl_negotiation = SslNegotiation::Postgres,
@@ -355,7 +355,7 @@ impl Draft {
         };
         if let Some(strict) = self.strict {
             // Prisma: `sslcert` is what others call `sslrootcert`.
-            let root = self.dsn.ssl_cert.take().map(RootCert::File);
+            let root = self.dsn.ssl_cert.take().map(RootCert::Pem);
             self.dsn.ssl_root_cert = self.dsn.ssl_root_cert.take().or(root);
             match (mode, strict) {
                 (SslMode::Disable, _) => {}
@@ -390,7 +390,7 @@ impl Dsn {
     /// Gives a root certificate to a connection string that has none, with the effect that its own would have had.
     pub fn with_root_cert(mut self, file: PathBuf) -> Self {
         if self.ssl_root_cert.is_none() {
-            self.ssl_root_cert = Some(RootCert::File(file));
+            self.ssl_root_cert = Some(RootCert::Pem(Pem::File(file)));
             // Only `system` can be refused.
             let _ = self.settle_root_cert();
         }
@@ -405,7 +405,7 @@ impl Dsn {
                 return Err(DsnError::new("`sslrootcert=system` needs sslmode `verify-full`"));
             }
             // PostgreSQL 17 manual 34.19.1: with a root file, `require` behaves like `verify-ca`.
-            (Some(RootCert::File(_)), SslMode::Require) if libpq => self.ssl_mode = SslMode::VerifyCa,
+            (Some(RootCert::Pem(_)), SslMode::Require) if libpq => self.ssl_mode = SslMode::VerifyCa,
             (Some(_), mode) if mode < SslMode::VerifyCa => self.ssl_root_cert = None,
             _ => {}
         }

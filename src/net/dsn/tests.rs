@@ -86,7 +86,7 @@ fn details_beyond_the_brief() {
         parse("postgres://h/d?sslmode=require&sslrootcert=/ca.pem&connect_timeout=5&pool=3&pgbouncer=true");
     assert_eq!(
         (dsn.ssl_mode, dsn.ssl_root_cert),
-        (SslMode::VerifyCa, Some(RootCert::File("/ca.pem".into())))
+        (SslMode::VerifyCa, Some(RootCert::Pem(Pem::File("/ca.pem".into()))))
     );
     assert_eq!(dsn.connect_timeout, Some(Duration::from_secs(5)));
     assert_eq!(dsn.ignored, ["pool", "pgbouncer"]);

@@ -190,7 +190,7 @@ pub(super) fn tls_settings(dsn: &Dsn, options: &Options) -> Result<Option<TlsSet
         SslMode::VerifyFull => Verify::Full,
     };
     let roots = match &dsn.ssl_root_cert {
-        Some(RootCert::File(file)) => Roots::Only(file.clone()),
+        Some(RootCert::Pem(pem)) => Roots::Only(pem.clone()),
         Some(RootCert::System) | None => Roots::SystemAnd(options.ca_files.clone()),
     };
     let identity = match (&dsn.ssl_cert, &dsn.ssl_key) {

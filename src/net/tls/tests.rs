@@ -32,7 +32,7 @@ fn check(
 ) -> Result<(), Fault> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), root.pem()).unwrap();
-    let roots = Roots::Only(file.path().to_owned());
+    let roots = Roots::Only(Pem::File(file.path().to_owned()));
     let verifier = Verifier::new(verify, &roots, Arc::new(ring::default_provider()))?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let checked = verifier.verify_server_cert(shown.der(), &[], &name, &[], at(year));
@@ -79,7 +79,7 @@ fn the_common_name_counts_only_without_alternative_names() {
 fn a_file_without_certificates_is_our_fault() {
     let settings = |file: &str| TlsSettings {
         verify: Verify::Full,
-        roots: Roots::Only(file.into()),
+        roots: Roots::Only(Pem::File(file.into())),
         identity: None,
         sni: true,
         alpn: None,

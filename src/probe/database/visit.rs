@@ -8,7 +8,10 @@ use super::{
     APP_SESSIONS, CLOCK_OFFSET, CONFIG_MATCH, CONNECT_SECONDS, CONNECT_SUCCESS, Database, ENDPOINT_INFO,
     GOODBYE_WITHIN, QUERIES, REGION, success,
 };
-use crate::config::Credentials;
+use crate::config::{Credentials, Endpoint};
+use crate::discovery::Gap;
+use crate::discovery::dsn::Settled;
+use crate::discovery::read::connection;
 use crate::model::{Fact, GapReason, Outcome, Reason, length, seconds};
 use crate::net::dial::Fault;
 use crate::net::dsn::{Dsn, Host, HostPort, Siblings};
@@ -18,6 +21,15 @@ use crate::probe::db_endpoint_region::Found;
 use crate::probe::synthetic_query::{Asked, Circumstances, ask};
 use crate::probe::{Answer, Attempt};
 use crate::secret::{Secret, SecretSource};
+
+/// Where the application looks.
+struct Located {
+    dsn: Dsn,
+    /// How it was learnt, as the label says it.
+    source: &'static str,
+    /// Where it was learnt, to be put behind a sentence; empty for what the configuration says.
+    from: String,
+}
 
 /// What the server says of itself right after the login; what it refuses to say is simply not known.
 #[derive(Default)]
@@ -37,14 +49,14 @@ const AROUND: &str = "select count(*), extract(epoch from clock_timestamp()) fro
 impl Database {
     /// The whole visit. Answers as soon as something is known, so that a deadline finds what there is.
     pub(super) async fn visit(&self, attempt: &Attempt) {
-        let dsn = match self.dsn().await {
-            Ok(dsn) => dsn,
+        let Located { dsn, source, from } = match self.locate().await {
+            Ok(located) => located,
             Err(answer) => {
                 attempt.answer(QUERIES, answer.clone());
                 return attempt.answer(REGION, answer);
             }
         };
-        let mut facts = vec![self.endpoint_info(&dsn)];
+        let mut facts = vec![self.endpoint_info(&dsn, source)];
         let expected = match self.compare_with_expected(&dsn).await {
             Ok(matches) => matches,
             Err(answer) => return attempt.answer_all(&answer),
@@ -74,6 +86,7 @@ impl Database {
             Ok(session) => session,
             Err(Fault { reason, ours, message }) => {
                 let ours = ours || (late && reason == Reason::Timeout);
+                let message = format!("{message}{from}");
                 return attempt.answer(QUERIES, Answer::not_passed(ours, reason, message).with(facts));
             }
         };
@@ -90,6 +103,9 @@ impl Database {
         if late && answer.outcome == Outcome::Fail(Reason::Timeout) {
             answer.outcome = Outcome::Blind(Reason::Limit);
         }
+        if matches!(answer.outcome, Outcome::Fail(_)) {
+            answer.detail.push_str(&from);
+        }
         attempt.answer(QUERIES, answer.with(facts));
     }
 
@@ -98,18 +114,42 @@ impl Database {
     }
 
     /// Where the application looks, read anew.
-    async fn dsn(&self) -> Result<Dsn, Answer> {
-        let endpoint = &self.spec.endpoint;
-        let Some(source) = &endpoint.url else {
-            return Err(Answer::gap(GapReason::Unsupported, "the endpoint has no url"));
-        };
-        let dsn = self.parse(source, "the connection string").await?;
-        let password = match &endpoint.password {
+    async fn locate(&self) -> Result<Located, Answer> {
+        let Endpoint { workload, env: _, file, url, expected_url: _, password, tls } = &self.spec.endpoint;
+        let password = match password {
             Some(source) => Some(self.read(source, "the password").await?),
             None => None,
         };
-        dsn.with_siblings(&Siblings { password, ..Siblings::default() })
-            .map_err(|error| Answer::gap(GapReason::Unparsable, format!("the connection string: {error}")))
+        let Some(source) = url else {
+            let Some(object) = &self.spec.workload else {
+                let name = workload.as_deref().unwrap_or_default();
+                let words = format!(
+                    "the workload {name} is no Deployment or StatefulSet with a namespace, so nothing can be learnt from it: give the endpoint's `url`"
+                );
+                return Err(Answer::gap(GapReason::Unsupported, words));
+            };
+            let wiring = self.tools.cluster.read(|inventory| self.spec.wiring(inventory, object));
+            self.known().wiring = Some(wiring.clone());
+            let ca_file = tls.as_ref().and_then(|tls| tls.ca_file.as_deref());
+            let (cluster, secrets) = (&self.tools.cluster, &self.tools.secrets);
+            let settled =
+                connection(&wiring.map_err(Gap::answer)?, cluster, secrets, password.as_ref(), ca_file).await;
+            let Settled { dsn, candidate: _, from, oddities } = settled.map_err(Gap::answer)?;
+            let oddities: String = oddities.iter().map(|oddity| format!("; {oddity}")).collect();
+            let source = if file.is_some() { "workload_file" } else { "workload_env" };
+            return Ok(Located { dsn, source, from: format!(" (learnt from {from}{oddities})") });
+        };
+        let dsn = self.parse(source, "the connection string").await?;
+        let source = match source {
+            SecretSource::File(_) => "file",
+            SecretSource::Env(_) => "env",
+            SecretSource::Kubernetes { .. } => "secret",
+            SecretSource::Value(_) => "config",
+        };
+        let dsn = dsn
+            .with_siblings(&Siblings { password, ..Siblings::default() })
+            .map_err(|error| Answer::gap(GapReason::Unparsable, format!("the connection string: {error}")))?;
+        Ok(Located { dsn, source, from: String::new() })
     }
 
     async fn parse(&self, source: &SecretSource, what: &str) -> Result<Dsn, Answer> {
@@ -131,13 +171,7 @@ impl Database {
         Ok(Some(places(&expected) == places(dsn) && expected.database == dsn.database))
     }
 
-    fn endpoint_info(&self, dsn: &Dsn) -> Fact {
-        let source = match &self.spec.endpoint.url {
-            Some(SecretSource::File(_)) => "file",
-            Some(SecretSource::Env(_)) => "env",
-            Some(SecretSource::Kubernetes { .. }) => "secret",
-            Some(SecretSource::Value(_)) | None => "config",
-        };
+    fn endpoint_info(&self, dsn: &Dsn, source: &'static str) -> Fact {
         let literal = dsn.hosts.iter().any(|host| matches!(host.host, Host::Ip(_)));
         let literal = if literal { "true" } else { "false" };
         Fact::new(&ENDPOINT_INFO, &[("db", self.db()), ("source", source), ("is_ip_literal", literal)], 1.0)
