@@ -47,6 +47,7 @@ pub static KIND: Kind = Kind {
             Reason::Starting,
             Reason::NotReplicating,
             Reason::Misconfigured,
+            Reason::Internal,
             Reason::Other,
         ],
     ],
