@@ -88,7 +88,7 @@ fn images(subject: &str, spec: &PodSpec) -> Fingerprint {
         by_repository.entry(repository).or_default().insert(version);
     }
     let objects = by_repository.into_iter().map(|(name, versions)| (name, canonical::joined(versions)));
-    Fingerprint::known(subject, FingerprintKind::Images, &Digest::plain(), objects.collect(), None)
+    Fingerprint::known(subject, FingerprintKind::Images, &Digest::plain(), &objects.collect(), None)
 }
 
 /// The custom resources of the cluster: names, served versions and the stored one.
@@ -108,7 +108,7 @@ pub fn definitions(inventory: &Inventory) -> Fingerprint {
             canonical::joined([of(|version| version.served), of(|version| version.storage)]),
         )
     });
-    Fingerprint::known(subject, kind, &Digest::plain(), objects.collect(), None)
+    Fingerprint::known(subject, kind, &Digest::plain(), &objects.collect(), None)
 }
 
 // === impl Fingerprint ===
@@ -119,7 +119,7 @@ impl Fingerprint {
         subject: &str,
         kind: FingerprintKind,
         digest: &Digest,
-        objects: BTreeMap<String, String>,
+        objects: &BTreeMap<String, String>,
         note: Option<String>,
     ) -> Self {
         let label = |name: &str| format!("{kind} {name}");

@@ -63,8 +63,6 @@ frame! {
         "1 while a surface claims health and a fresh check of what it vouches for fails; absent while the claim is unknown";
     SITE_INFO: "dr_site_info", Shape::Gauge, &["site", "site_region", "declared_role"],
         "What is declared of the site, always 1";
-    SITE_IDENTITY: "dr_site_identity_verified", Shape::Gauge, &["site"],
-        "1 if the nodes of the cluster say that they are in the site's region, 0 if they say otherwise; absent while unknown; from a background check";
     SYSTEM_INFO: "dr_system_info", Shape::Gauge, &["site", "system", "strategy"],
         "What is promised of the system, always 1";
     ROLE: "dr_role", Shape::Gauge, &["site", "system", "role"],

@@ -41,7 +41,6 @@ pub static KIND: Kind = Kind {
         Reason::Limit,
         Reason::Missing,
         Reason::Misconfigured,
-        Reason::Conflict,
         Reason::Other,
     ]],
 };

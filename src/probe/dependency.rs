@@ -50,6 +50,7 @@ pub static KIND: Kind = Kind {
             Reason::Starting,
             Reason::NotReplicating,
             Reason::Misconfigured,
+            Reason::Internal,
             Reason::Other,
         ],
     ],

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
 use crate::discovery::{Feed, Inventory, in_sight};
-use crate::model::{Check, CheckKey, GapReason, Reason, Resource};
+use crate::model::{Check, CheckKey, GapReason, Metric, Reason, Resource};
 
 /// What the documentation says.
 pub static KIND: Kind = Kind {
@@ -15,10 +15,19 @@ pub static KIND: Kind = Kind {
     about: "Whether this site is where it says it is: the values of a label of the cluster's nodes against \
             `site.region`. One site's configuration deployed in another makes every other answer one about the wrong \
             site. Nodes without the label are counted and accuse nobody; a cluster in which no node has it is a gap.",
-    example: "site: {name: dr-west, region: us-west-2, role: standby, identity: {node_label: topology.kubernetes.io/region}}",
-    metrics: &[],
+    example: "site: {name: dr-west, region: us-west-2, role: standby, identity: {node_label: topology.kubernetes.io/region}}\nsystems:\n  - name: orders\n    surfaces: [{name: health, url: \"http://10.1.4.7:8080/health\"}]",
+    metrics: &[&VERIFIED],
     reasons: &[&[Reason::WrongIdentity, Reason::Unreachable, Reason::Misconfigured]],
 };
+
+/// The answer for the site as a whole; the frame renders it from the check of any system, since all of them say the same.
+pub static VERIFIED: Metric = Metric::gauge(
+    "dr_site_identity_verified",
+    &["site"],
+    "1 if the nodes of the cluster say that they are in the site's region, 0 if they say otherwise; absent while unknown; \
+     from a background check",
+)
+.withheld();
 
 /// The identity of the site as planned.
 #[derive(Clone, Debug, PartialEq)]

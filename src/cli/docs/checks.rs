@@ -66,7 +66,7 @@ fn kind_section(out: &mut String, kind: &Kind) -> fmt::Result {
     let metrics: Vec<_> = metrics.iter().map(|metric| format!("`{}`", metric.name)).collect();
     let reasons: Vec<_> = reasons.iter().copied().flatten().map(|reason| format!("`{reason}`")).collect();
     writeln!(out, "\n## `{check}`\n\n{about}\n\n```yaml\n{example}\n```\n")?;
-    let metrics = if metrics.is_empty() { "none of its own".to_owned() } else { metrics.join(", ") };
+    let metrics = if metrics.is_empty() { "none but its status".to_owned() } else { metrics.join(", ") };
     writeln!(out, "Metrics: {metrics}.\n\nReasons: {}.", reasons.join(", "))
 }
 

@@ -153,7 +153,8 @@ fn names_helps_and_labels_follow_the_rules() {
         assert!(labels.iter().all(|label| snake(label) && !FORBIDDEN.contains(label)), "{name}: {labels:?}");
         assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{name}: {labels:?}");
         if name.starts_with("dr_") && !name.starts_with("dr_exporter_") {
-            let first: &[&str] = if name.starts_with("dr_site_") { &["site"] } else { &["site", "system"] };
+            let of_site = matches!(*name, "dr_site_info" | "dr_site_identity_verified");
+            let first: &[&str] = if of_site { &["site"] } else { &["site", "system"] };
             assert!(labels.starts_with(first), "{name}: {labels:?}");
         } else {
             assert!(!labels.contains(&"site") && !labels.contains(&"system"), "{name} is about the exporter");
@@ -173,9 +174,8 @@ fn every_metric_is_on_the_page_once() {
 fn the_example_of_every_kind_is_configuration() {
     let site = "site: {name: a, region: us-west-2, role: standby}\n";
     for Kind { check, about, example, metrics: _, reasons } in KINDS {
-        let yaml = if example.starts_with("site:") {
-            format!("{example}\nsystems: [{{name: orders}}]\n")
-        } else if example.contains("systems:\n") {
+        let site = if example.starts_with("site:") { "" } else { site };
+        let yaml = if example.contains("systems:\n") {
             format!("{site}{example}\n")
         } else {
             let indented = example.lines().map(|line| format!("    {line}\n")).collect::<String>();

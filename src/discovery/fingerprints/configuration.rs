@@ -53,7 +53,7 @@ pub(super) fn of(
     let note = (masked > 0).then(|| {
         format!("{masked} values look like credentials and are compared by name only: set kubernetes.fingerprint_key")
     });
-    Fingerprint::known(subject, kind, digest, objects, note)
+    Fingerprint::known(subject, kind, digest, &objects, note)
 }
 
 /// The variables of a container, each with what it is: a later one of the same name wins, as in the container.
@@ -65,8 +65,8 @@ fn variables(
     for variable in &container.env {
         let said = match (&variable.value, &variable.value_from) {
             (_, Some(EnvSource { config_map_key_ref, secret_key_ref, field_ref })) => joined([
-                reference(config_map_key_ref.as_ref().map(|of| (&of.name, &of.key))),
-                reference(secret_key_ref.as_ref().map(|of| (&of.name, &of.key))),
+                reference(config_map_key_ref.as_ref().map(|of| (&*of.name, &*of.key))),
+                reference(secret_key_ref.as_ref().map(|of| (&*of.name, &*of.key))),
                 field_ref.as_ref().map(|field| field.field_path.to_string()).unwrap_or_default(),
             ]),
             (value, None) => content(&variable.name, value.as_deref().unwrap_or_default()),
@@ -90,7 +90,7 @@ fn variables(
     all
 }
 
-fn reference(of: Option<(&Box<str>, &Box<str>)>) -> String {
+fn reference(of: Option<(&str, &str)>) -> String {
     of.map(|(name, key)| joined([plain_name(name), key])).unwrap_or_default()
 }
 

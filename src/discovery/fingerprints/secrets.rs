@@ -110,5 +110,5 @@ pub(super) fn of(
     let note = masked.then(|| {
         "values are compared by the names of their keys only: set kubernetes.fingerprint_key".to_owned()
     });
-    Fingerprint::known(subject, FingerprintKind::Secrets, digest, objects, note)
+    Fingerprint::known(subject, FingerprintKind::Secrets, digest, &objects, note)
 }

@@ -86,7 +86,7 @@ pub(super) fn judge(said: &Said) -> Result<Answer, Gap> {
         }
         429 => Err(Gap::blind("the Kubernetes API has no room for us at the moment")),
         504 if said.reason == "Timeout" => {
-            let words = "the API server did not finish in time: an admission webhook may be hanging";
+            let words = "the API server did not finish within the time of this check: an admission webhook may be hanging";
             Ok(Answer::fail(Reason::Timeout, words))
         }
         500 if said.reason == "InternalError" => {
