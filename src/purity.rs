@@ -31,7 +31,6 @@ const PURE: &[&str] = &[
     "discovery/recipe.rs",
     "discovery/workload.rs",
     "discovery/variables.rs",
-    "discovery/variables",
     "discovery/files.rs",
     "discovery/dsn.rs",
     "discovery/dsn",

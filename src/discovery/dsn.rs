@@ -154,7 +154,12 @@ impl Wiring {
         let (workload, each) = (&self.workload, each.join(", "));
         let detail = match &self.asked {
             Asked::Variable(wanted) => {
-                let similar = similar(inventory, workload, controller, wanted);
+                let names = names_of(inventory, workload, controller);
+                if names.contains(wanted) {
+                    let words = format!("variable {wanted} of {workload} ({each}) is empty");
+                    return Gap::new(GapReason::NotFound, words);
+                }
+                let similar = similar(&names, wanted);
                 let similar = if similar.is_empty() { similar } else { format!("; similar ones: {similar}") };
                 format!("no container of {workload} ({each}) has the variable {wanted}{similar}")
             }
@@ -169,18 +174,21 @@ impl Wiring {
     }
 }
 
+/// The names of all variables that are set for certain.
+fn names_of(inventory: &Inventory, workload: &WorkloadRef, controller: &Controller) -> BTreeSet<String> {
+    let each = containers(&controller.template.spec);
+    each.flat_map(|container| Environment::of(inventory, workload, controller, container).names()).collect()
+}
+
 /// The most similar names of variables, at most three.
-fn similar(inventory: &Inventory, workload: &WorkloadRef, controller: &Controller, wanted: &str) -> String {
-    let spec = &controller.template.spec;
-    let names = containers(spec)
-        .flat_map(|container| Environment::of(inventory, workload, controller, container).names());
+fn similar(names: &BTreeSet<String>, wanted: &str) -> String {
     let plain = names::plain(wanted);
-    let mut near: Vec<(usize, String)> = names
-        .map(|name| (strsim::damerau_levenshtein(&names::plain(&name), &plain), name))
+    let mut near: Vec<(usize, &str)> = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&names::plain(name), &plain), name.as_str()))
         .filter(|(distance, _)| *distance <= (wanted.len() / 3).max(1))
         .collect();
-    near.sort();
-    near.dedup();
+    near.sort_unstable();
     near.into_iter().take(3).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
 }
 

@@ -321,7 +321,7 @@ spec:
             let by = "by the ServiceMonitor platform/api, Service platform/api";
             match expected {
                 Some(port) => {
-                    assert_eq!(found(&world), format!("port {port} path /metrics {by}"), "{endpoint}")
+                    assert_eq!(found(&world), format!("port {port} path /metrics {by}"), "{endpoint}");
                 }
                 None => assert!(found(&world).starts_with("NotFound"), "{endpoint}"),
             }

@@ -141,3 +141,52 @@ impl Reader<'_> {
         Gap::new(GapReason::NotFound, words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::dsn::endpoint;
+    use crate::discovery::testing::{World, deployment};
+    use crate::net::dsn::SslMode;
+    use crate::secret::KubernetesAccess;
+
+    /// An address with these parameters, in a container that has `ca.crt` from a ConfigMap in `/certs`.
+    async fn look(parameters: &str, ca_file: Option<&Path>) -> Result<Dsn, Gap> {
+        let template = format!(
+            "{{spec: {{containers: [{{name: api, volumeMounts: [{{name: certs, mountPath: /certs}}, {{name: keys, mountPath: /keys}}], env: [{{name: DATABASE_URL, value: 'postgres://u:p@h/d?{parameters}'}}]}}], volumes: [{{name: certs, configMap: {{name: ca}}}}, {{name: keys, secret: {{secretName: client}}}}]}}}}"
+        );
+        let world = World::new().deployment("api", &template).config_map("ca", &[("ca.crt", "PEM")]);
+        let wiring = endpoint(&world.inventory, &deployment("api"), Some("DATABASE_URL"), None)?;
+        let secrets = Secrets::new(KubernetesAccess::Disabled);
+        let settled = connection(&wiring, &Cluster::of(world.inventory), &secrets, None, ca_file).await?;
+        Ok(settled.dsn)
+    }
+
+    #[tokio::test]
+    async fn certificates_come_from_where_the_container_has_them() {
+        let dsn = look("sslmode=verify-full&sslrootcert=/certs/ca.crt", None).await.unwrap();
+        let from = "/certs/ca.crt from ConfigMap ca, key ca.crt".to_owned();
+        let expected = RootCert::Pem(Pem::Text { text: Secret::new("PEM"), from });
+        assert_eq!(dsn.ssl_root_cert, Some(expected));
+        let bundle = "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt";
+        assert_eq!(look(bundle, None).await.unwrap().ssl_root_cert, Some(RootCert::System));
+        let in_image = "sslmode=verify-ca&sslrootcert=/app/rds.pem";
+        let gap = look(in_image, None).await.unwrap_err();
+        assert_eq!(gap.reason, Some(GapReason::NotFound));
+        assert_eq!(
+            gap.detail,
+            "the root certificate /app/rds.pem of Deployment platform/api, container api, is made by no ConfigMap and no Secret: give `endpoint.tls.ca_file`"
+        );
+        let given = look(in_image, Some(Path::new("/here/ca.pem"))).await.unwrap();
+        assert_eq!(given.ssl_root_cert, Some(RootCert::Pem(Pem::File("/here/ca.pem".into()))));
+        assert_eq!(given.ssl_mode, SslMode::VerifyCa);
+    }
+
+    #[tokio::test]
+    async fn without_a_way_to_the_api_secrets_are_not_seen_which_accuses_nobody() {
+        let gap = look("sslmode=require&sslcert=/keys/tls.crt&sslkey=/keys/tls.key", None).await.unwrap_err();
+        assert_eq!(gap.reason, None, "{}", gap.detail);
+        let gap = look("sslmode=require&sslcert=/app/tls.crt&sslkey=/app/tls.key", None).await.unwrap_err();
+        assert!(gap.detail.contains("give `endpoint.url`"), "{}", gap.detail);
+    }
+}

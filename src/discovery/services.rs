@@ -250,7 +250,7 @@ mod tests {
             (
                 "ap",
                 None,
-                "there is no Service platform/ap; namespace platform has api, inner, by-hand, pending, headless, elsewhere",
+                "there is no Service platform/ap; namespace platform has api, inner, by-hand, headless, pending, elsewhere",
             ),
         ] {
             assert_eq!(at(name, port), Err(expected.to_owned()));

@@ -68,10 +68,10 @@ impl<'i> Environment<'i> {
     pub fn get(&self, name: &str) -> Held {
         match self.own.get(name) {
             Some(held) => held.clone(),
-            None => match self.from_whole(name)? {
+            None => match self.in_whole(name)? {
                 Some(value) if value.recipe.is_certain() => Ok(Some(value)),
-                Some(value) => Ok(Some(value.or(self.from_services(name)?))),
-                None => self.from_services(name),
+                Some(value) => Ok(Some(value.or(self.in_services(name)?))),
+                None => self.in_services(name),
             },
         }
     }
@@ -112,7 +112,7 @@ impl<'i> Environment<'i> {
         ObjectRef::new(self.namespace, name)
     }
 
-    fn from_whole(&self, name: &str) -> Held {
+    fn in_whole(&self, name: &str) -> Held {
         let mut held: Held = Ok(None);
         for EnvFrom { prefix, config_map_ref, secret_ref } in self.whole {
             let Some(key) = name.strip_prefix(&**prefix).filter(|key| !key.is_empty() && is_name(name))
@@ -195,7 +195,7 @@ impl<'i> Environment<'i> {
 
     /// What a variable was before its own line: variables of Services do not count there.
     fn get_before(&self, name: &str) -> Held {
-        self.own.get(name).cloned().unwrap_or_else(|| self.from_whole(name))
+        self.own.get(name).cloned().unwrap_or_else(|| self.in_whole(name))
     }
 
     fn field(&self, name: &str, path: &str) -> Result<Value, Gap> {
@@ -218,7 +218,7 @@ impl<'i> Environment<'i> {
     }
 
     /// `X_SERVICE_HOST` and `X_SERVICE_PORT` of the Services in the namespace.
-    fn from_services(&self, name: &str) -> Held {
+    fn in_services(&self, name: &str) -> Held {
         if self.template.spec.enable_service_links == Some(false) {
             return Ok(None);
         }

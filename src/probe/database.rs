@@ -155,7 +155,8 @@ impl Probe for Database {
     }
 
     async fn stirred(&self) {
-        let (Some(workload), Some(last)) = (&self.spec.workload, self.known().wiring.clone()) else {
+        let last = self.known().wiring.clone();
+        let (Some(workload), Some(last)) = (&self.spec.workload, last) else {
             return std::future::pending().await;
         };
         discovery::stirred(&self.tools.cluster, &last, |inventory| self.spec.wiring(inventory, workload))

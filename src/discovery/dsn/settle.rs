@@ -158,8 +158,8 @@ impl Kitchen<'_> {
         let dsn = match (&self.candidate.address, text) {
             (Some(_), None) => return Ok(Fate::Absent),
             (Some(_), Some(text)) if names::is_foreign(text.expose()) => return Ok(Fate::Foreign),
-            (Some(_), Some(text)) => self.from_address(&text)?,
-            (None, _) => match self.from_parts()? {
+            (Some(_), Some(text)) => self.by_address(&text)?,
+            (None, _) => match self.by_parts()? {
                 Some(dsn) => dsn,
                 None => return Ok(Fate::Absent),
             },
@@ -176,7 +176,7 @@ impl Kitchen<'_> {
     }
 
     /// From a connection string, and what it lacks from its siblings.
-    fn from_address(&mut self, text: &Secret) -> Result<Dsn, Gap> {
+    fn by_address(&mut self, text: &Secret) -> Result<Dsn, Gap> {
         let dsn = parse(text, self.candidate)?;
         let mut siblings = Siblings::default();
         if dsn.hosts.is_empty() {
@@ -201,14 +201,14 @@ impl Kitchen<'_> {
     }
 
     /// From single values; nothing, if there is no host after all.
-    fn from_parts(&mut self) -> Result<Option<Dsn>, Gap> {
+    fn by_parts(&mut self) -> Result<Option<Dsn>, Gap> {
         let mut host = self.text(Part::Host, false)?;
         if let Some(text) = host.as_deref().filter(|text| text.contains("://") || text.starts_with("jdbc:")) {
             if names::is_foreign(text) {
                 return Err(unparsable("its host is the address of something that is not PostgreSQL"));
             }
             let text = Secret::new(text);
-            return self.from_address(&text).map(Some);
+            return self.by_address(&text).map(Some);
         }
         let mut port = self.text(Part::Port, false)?;
         // `db:5433` in a host variable, which drivers that take `host:port` understand.
@@ -230,8 +230,8 @@ impl Kitchen<'_> {
                 others.push(((*name).to_owned(), text));
             }
         }
-        let by_address = others.iter().any(|(name, _)| name == "hostaddr" || name == "service");
-        if host.is_none() && !by_address {
+        let has_address = others.iter().any(|(name, _)| name == "hostaddr" || name == "service");
+        if host.is_none() && !has_address {
             return Ok(None);
         }
         let user = self.text(Part::User, true)?;

@@ -254,7 +254,7 @@ fn a_named_variable_is_taken_with_its_siblings() {
         (
             &[("DATABASE_URL", "")],
             "DATABASE_URL",
-            "Some(NotFound): no container of Deployment platform/api (api) has the variable DATABASE_URL; similar ones: DATABASE_URL",
+            "Some(NotFound): variable DATABASE_URL of Deployment platform/api (api) is empty",
         ),
         (
             &[("DATABASE_URI", PG)],

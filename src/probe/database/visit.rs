@@ -116,20 +116,24 @@ impl Database {
     /// Where the application looks, read anew.
     async fn locate(&self) -> Result<Located, Answer> {
         let Endpoint { workload, env: _, file, url, expected_url: _, password, tls } = &self.spec.endpoint;
+        // First of all, so that a change stirs this probe once, however the attempt ends.
+        let wiring = self.spec.workload.as_ref().filter(|_| url.is_none()).map(|object| {
+            let wiring = self.tools.cluster.read(|inventory| self.spec.wiring(inventory, object));
+            self.known().wiring = Some(wiring.clone());
+            wiring
+        });
         let password = match password {
             Some(source) => Some(self.read(source, "the password").await?),
             None => None,
         };
         let Some(source) = url else {
-            let Some(object) = &self.spec.workload else {
+            let Some(wiring) = wiring else {
                 let name = workload.as_deref().unwrap_or_default();
                 let words = format!(
                     "the workload {name} is no Deployment or StatefulSet with a namespace, so nothing can be learnt from it: give the endpoint's `url`"
                 );
                 return Err(Answer::gap(GapReason::Unsupported, words));
             };
-            let wiring = self.tools.cluster.read(|inventory| self.spec.wiring(inventory, object));
-            self.known().wiring = Some(wiring.clone());
             let ca_file = tls.as_ref().and_then(|tls| tls.ca_file.as_deref());
             let (cluster, secrets) = (&self.tools.cluster, &self.tools.secrets);
             let settled =
