@@ -9,4 +9,5 @@ mod requests;
 mod scale;
 mod surfaces;
 mod traffic;
+mod watches;
 mod web;
