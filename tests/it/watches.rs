@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dr_exporter::discovery::{
     Cluster, ControllerKind, Inventory, ObjectRef, Sight, Wanted, WorkloadRef, in_sight, keep_watching,
@@ -12,6 +12,7 @@ use dr_exporter::model::{GapReason, Resource};
 use dr_exporter::secret::{KubernetesAccess, Secrets};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::lab::kube::{Kube, Workload, objects};
 use crate::lab::run::eventually;
@@ -39,9 +40,8 @@ impl Watching {
         Watching { cluster, workload, _task: task }
     }
 
-    /// Waits until the inventory is so; returns how long it took.
-    async fn until(&self, what: &str, limit: Duration, is: impl Fn(&Inventory) -> bool) -> Duration {
-        let begun = Instant::now();
+    /// Waits until the inventory is so.
+    async fn until(&self, what: &str, limit: Duration, is: impl Fn(&Inventory) -> bool) {
         eventually(what, limit, async || {
             let state = |inventory: &Inventory| match is(inventory) {
                 true => Ok(()),
@@ -50,8 +50,6 @@ impl Watching {
             self.cluster.read(state)
         })
         .await;
-        println!("{what}: {:?}", begun.elapsed());
-        begun.elapsed()
     }
 
     async fn all(&self, what: &str, limit: Duration, sight: Sight) {
@@ -75,7 +73,7 @@ impl Watching {
 }
 
 fn api() -> Workload {
-    Workload::deployment("api").at(&["127.20.9.1", "127.20.9.2"].map(|ip| ip.parse().unwrap()))
+    Workload::deployment("api").at(&["127.20.9.1", "127.20.9.2"].map(|ip| ip.parse().expect("an address")))
 }
 
 /// The rules of the exporter for a namespace.
