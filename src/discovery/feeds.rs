@@ -107,7 +107,7 @@ mod tests {
         feeds.iter().map(Feed::rule).collect()
     }
 
-    fn with(workload: &WorkloadRef, spec: serde_json::Value) -> Inventory {
+    fn with(workload: &WorkloadRef, spec: &serde_json::Value) -> Inventory {
         let wire: Deployment = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
         let controller = Controller::new(&wire.metadata, wire.spec, wire.status);
         Inventory { controllers: [(workload.clone(), controller)].into(), ..Inventory::default() }
@@ -144,7 +144,7 @@ mod tests {
         let api = workload(ControllerKind::Deployment, "shop", "api");
         let inventory = with(
             &api,
-            json!({
+            &json!({
                 "selector": {"matchLabels": {"app": "api"}, "matchExpressions": [
                     {"key": "tier", "operator": "In", "values": ["a", "b"]},
                     {"key": "canary", "operator": "DoesNotExist"},
@@ -190,7 +190,7 @@ mod tests {
         let wanted = Wanted { workloads: vec![api.clone()], ..Wanted::default() };
         let expressions = json!([{"key": "a", "operator": "Gt", "values": ["1"]}]);
         for selector in [json!({}), json!({"matchLabels": {"a": "b"}, "matchExpressions": expressions})] {
-            let inventory = with(&api, json!({"selector": selector}));
+            let inventory = with(&api, &json!({"selector": selector}));
             assert!(!feeds(&wanted, &inventory).iter().any(|feed| feed.resource == Resource::Pods));
         }
     }
@@ -199,7 +199,7 @@ mod tests {
     fn a_workload_that_nobody_named_is_not_followed() {
         let api = workload(ControllerKind::Deployment, "shop", "api");
         let other = workload(ControllerKind::Deployment, "shop", "other");
-        let inventory = with(&other, json!({"selector": {"matchLabels": {"app": "other"}}}));
+        let inventory = with(&other, &json!({"selector": {"matchLabels": {"app": "other"}}}));
         let wanted = Wanted { workloads: vec![api], ..Wanted::default() };
         assert!(!feeds(&wanted, &inventory).iter().any(|feed| feed.resource == Resource::Pods));
     }

@@ -349,6 +349,8 @@ impl From<objects::Pod> for Pod {
         let ready = status.conditions.iter().any(|is| &*is.kind == "Ready" && &*is.status == "True");
         let mut containers = status.container_statuses;
         containers.extend(status.init_container_statuses);
+        // There are thousands of pods, and serde leaves room for more containers than there are.
+        containers.shrink_to_fit();
         Pod {
             labels,
             created,

@@ -14,14 +14,14 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::api::Api;
+use self::api::{Api, Lines};
 use self::table::{Malformed, Table, Told};
 use super::cluster::Cluster;
 use super::feeds::feeds;
-use super::inventory::{Feed, FeedState, Sight};
+use super::inventory::{Feed, FeedState, Inventory, Sight};
 use crate::clock;
 use crate::model::Resource;
 use crate::secret::Secrets;
@@ -95,6 +95,8 @@ struct Keeper {
     feed: Feed,
     cluster: Arc<Cluster>,
     api: Api,
+    /// Told when a workload changed, from which other feeds follow.
+    changed: Arc<Notify>,
     table: Box<dyn Table>,
     /// Where in the history we stand; `None` before the first list, and when a list is needed.
     version: Option<Box<str>>,
@@ -114,7 +116,7 @@ pub async fn keep_watching(cluster: Arc<Cluster>, secrets: Secrets) {
 }
 
 async fn keep_watching_at(rhythm: Rhythm, cluster: Arc<Cluster>, secrets: Secrets) {
-    let mut changes = cluster.changes();
+    let changed = Arc::new(Notify::new());
     let api = Api::new(connected(&rhythm, &cluster, &secrets).await);
     let (tell, alive) = watch::channel(false);
     let mut pulse = pin!(pulse(&rhythm, &cluster, &api, &tell));
@@ -122,7 +124,7 @@ async fn keep_watching_at(rhythm: Rhythm, cluster: Arc<Cluster>, secrets: Secret
     let mut kept: FuturesUnordered<Kept> = FuturesUnordered::new();
     loop {
         adjust(&cluster, &mut handles, |feed| {
-            let keeper = Keeper::new(feed, cluster.clone(), api.clone(), rhythm);
+            let keeper = Keeper::new(feed, cluster.clone(), api.clone(), changed.clone(), rhythm);
             let (handle, registration) = AbortHandle::new_pair();
             let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(keeper.keep(alive.clone()));
             kept.push(Abortable::new(future, registration));
@@ -133,8 +135,7 @@ async fn keep_watching_at(rhythm: Rhythm, cluster: Arc<Cluster>, secrets: Secret
             biased;
             () = &mut pulse => {}
             Some(_) = kept.next() => {}
-            // The cluster holds the other end, so this is no error.
-            _ = changes.changed() => {}
+            () = changed.notified() => {}
         }
     }
 }
@@ -154,11 +155,13 @@ async fn connected(rhythm: &Rhythm, cluster: &Cluster, secrets: &Secrets) -> kub
             }
             Err(why) => {
                 let is_news = cluster.update(|inventory| {
-                    let is_news = inventory.unavailable.as_deref() != Some(&*why);
+                    if inventory.unavailable.as_deref() == Some(&*why) {
+                        return false;
+                    }
                     let state = state(Sight::NoCluster);
                     inventory.feeds = wanted.into_iter().map(|feed| (feed, state.clone())).collect();
                     inventory.unavailable = Some(why.as_str().into());
-                    is_news
+                    true
                 });
                 if is_news {
                     tracing::info!(why, "nothing is learnt from a cluster");
@@ -237,9 +240,9 @@ async fn pulse(rhythm: &Rhythm, cluster: &Cluster, api: &Api, tell: &watch::Send
 // === impl Keeper ===
 
 impl Keeper {
-    fn new(feed: Feed, cluster: Arc<Cluster>, api: Api, rhythm: Rhythm) -> Self {
+    fn new(feed: Feed, cluster: Arc<Cluster>, api: Api, changed: Arc<Notify>, rhythm: Rhythm) -> Self {
         let table = kinds::table(&feed);
-        Keeper { feed, cluster, api, table, version: None, broken: None, tries: 0, rhythm }
+        Keeper { feed, cluster, api, changed, table, version: None, broken: None, tries: 0, rhythm }
     }
 
     /// Keeps the feed for ever.
@@ -252,6 +255,7 @@ impl Keeper {
                 _ = alive.wait_for(|is| !*is) => {
                     self.version = None;
                     self.broken = None;
+                    self.tries = 0;
                 }
                 () = self.follow() => {}
             }
@@ -269,8 +273,7 @@ impl Keeper {
             Trouble::Forbidden => self.refused(Sight::Forbidden, self.rhythm.right_again),
             Trouble::Unauthorized => self.refused(Sight::Unauthorized, self.rhythm.right_again),
             Trouble::NotServed => {
-                let Keeper { cluster, table, .. } = self;
-                cluster.update(|inventory| table.forget(inventory));
+                self.put(|_, table, inventory| table.forget(inventory));
                 self.refused(Sight::NotServed, self.rhythm.served_again)
             }
             Trouble::Expired | Trouble::Broken => self.broken(trouble),
@@ -311,8 +314,7 @@ impl Keeper {
             }
         };
         let is_polled = self.is_polled();
-        let Keeper { feed, table, cluster, .. } = self;
-        cluster.update(|inventory| {
+        self.put(|feed, table, inventory| {
             let changed = table.commit(inventory);
             // Who may list and not watch may not see: not well for a moment at every try.
             let is_refused = matches!(inventory.sight(feed), Sight::Forbidden | Sight::Unauthorized);
@@ -326,24 +328,30 @@ impl Keeper {
         Ok(())
     }
 
-    /// Watches until the watch ends in order; an end that is too early is none.
+    /// Watches until the watch ends in order; an end that comes at once is none.
     async fn watch(&mut self, version: &str) -> Result<(), Trouble> {
         // Spread, so that the feeds do not all come back in one moment.
         let time = self.rhythm.watch_for.mul_f64(rand::rng().random_range(0.8..1.2));
         let begun = Instant::now();
-        let mut lines = self.api.watch(&self.feed, version, time).await?;
+        let lines = self.api.watch(&self.feed, version, time).await?;
         self.cluster.update(|inventory| inventory.note(&self.feed, Sight::Live, clock::now()));
         self.broken = None;
-        loop {
-            let Ok(more) = timeout(time + WATCH_GRACE, lines.more()).await else { return Ok(()) };
+        let end = self.hear(lines, time + WATCH_GRACE).await;
+        // Something between us may cut what is idle: then it goes on from where it was, however often.
+        if begun.elapsed() >= WELL_FOR {
+            self.tries = 0;
+            return end;
+        }
+        end.and(Err(Trouble::Broken))
+    }
+
+    /// Takes in what a watch says, until its end or until it is silent for too long.
+    async fn hear(&mut self, mut lines: Lines, patience: Duration) -> Result<(), Trouble> {
+        while let Ok(more) = timeout(patience, lines.more()).await {
             let Some(text) = more? else { break };
             self.told(&text)?;
-            if begun.elapsed() >= WELL_FOR {
-                self.tries = 0;
-            }
         }
-        let is_early = begun.elapsed() < time / 2;
-        if is_early { Err(Trouble::Broken) } else { Ok(()) }
+        Ok(())
     }
 
     /// Takes lines in: all of them at once, since who is told of each would be told of thousands.
@@ -371,12 +379,20 @@ impl Keeper {
                 }
             }
         }
-        let Keeper { feed, table, cluster, .. } = self;
-        cluster.update(|inventory| {
+        self.put(|feed, table, inventory| {
             let changed = table.apply(inventory);
             inventory.note(feed, Sight::Live, clock::now()) || changed
         });
         end
+    }
+
+    /// Puts into the inventory what the table holds, and tells if other feeds may follow from it.
+    fn put(&mut self, change: impl FnOnce(&Feed, &mut dyn Table, &mut Inventory) -> bool) {
+        let Keeper { feed, cluster, table, changed, .. } = self;
+        let is_news = cluster.update(|inventory| change(feed, table.as_mut(), inventory));
+        if is_news && matches!(feed.resource, Resource::Deployments | Resource::StatefulSets) {
+            changed.notify_one();
+        }
     }
 
     /// Leases of nodes are renewed all the time, and only how old they are matters.

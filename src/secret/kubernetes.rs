@@ -199,7 +199,7 @@ mod tests {
         (file, serve)
     }
 
-    async fn ask(status: u16, body: &str) -> (Result<Secret, crate::secret::SecretError>, String) {
+    async fn ask(status: u16, body: &str) -> (Result<Secret, SecretError>, String) {
         let (kubeconfig, serve) = api(status, body).await;
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
         let secrets = Secrets::new(access);
@@ -238,6 +238,37 @@ mod tests {
         let absent = ask(404, &status(404)).await.0.unwrap_err().to_string();
         assert_eq!(absent, "secret ns/db key pw: there is no such Secret");
         assert!(ask(401, &status(401)).await.0.unwrap_err().to_string().contains("token"));
+    }
+
+    #[tokio::test]
+    async fn an_api_that_is_away_is_no_gap_and_a_refusal_is_one() {
+        for (code, gap) in [
+            (500, None),
+            (503, None),
+            (403, Some(GapReason::Forbidden)),
+            (401, Some(GapReason::Forbidden)),
+            (404, Some(GapReason::NotFound)),
+        ] {
+            assert_eq!(ask(code, &status(code)).await.0.unwrap_err().gap, gap, "{code}");
+        }
+        let (kubeconfig, serve) = api(200, "").await;
+        drop(serve);
+        let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
+        let error = Secrets::new(access).all("ns", "db").await.unwrap_err();
+        assert_eq!((error.gap, &*error.from), (None, "secret ns/db"));
+    }
+
+    #[tokio::test]
+    async fn a_whole_secret_has_every_key_that_is_a_text() {
+        let body = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"pw":"aHVudGVyMg==","user":"YXBw","key.der":"/w=="}}"#;
+        let (kubeconfig, serve) = api(200, body).await;
+        let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
+        let secrets = Secrets::new(access);
+        let (all, line) = tokio::join!(secrets.all("ns", "db"), serve);
+        let all: Vec<_> =
+            all.unwrap().into_iter().map(|(key, value)| (key, value.expose().to_owned())).collect();
+        assert_eq!(all, [("pw".to_owned(), "hunter2".to_owned()), ("user".to_owned(), "app".to_owned())]);
+        assert!(line.starts_with("GET /api/v1/namespaces/ns/secrets/db"), "{line}");
     }
 
     #[tokio::test]

@@ -10,4 +10,5 @@ mod requests;
 mod scale;
 mod surfaces;
 mod traffic;
+mod watches;
 mod web;

@@ -10,10 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::*;
-use crate::discovery::inventory::{ControllerKind, Inventory, ObjectRef, Only, WorkloadRef};
+use crate::discovery::inventory::{ControllerKind, ObjectRef, Only, WorkloadRef};
 use crate::discovery::{Wanted, in_sight};
 use crate::model::GapReason;
 use crate::secret::KubernetesAccess;
@@ -320,7 +319,7 @@ async fn changes_are_seen_and_a_new_version_alone_is_no_change() {
     };
     let before = lab.cluster.read(heard);
     for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
         if lab.cluster.read(heard) != before {
             break;
         }
@@ -342,7 +341,7 @@ async fn a_cut_watch_goes_on_from_where_it_was() {
         if lab.fake.asked("pods?watch").len() >= 2 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
     let watches = lab.fake.asked("pods?watch");
     assert!(watches[1].contains(&format!("resourceVersion={version}&")), "{watches:?}");
@@ -422,7 +421,7 @@ async fn who_may_list_and_not_watch_is_not_well_now_and_then() {
     lab.until("refused", |inventory| sight(inventory, Resource::Services) == Some(Sight::Forbidden)).await;
     for _ in 0..60 {
         assert_eq!(lab.sight(Resource::Services), Some(Sight::Forbidden));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
     assert!(lab.fake.asked("services?watch").len() > 2);
 }
