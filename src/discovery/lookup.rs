@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_variable_a_file_and_a_pair_of_variables_are_found() {
         let world = World::new()
-            .config_map("cache", "{url: 'redis://cache:6379'}")
+            .config_map("cache", &[("url", "redis://cache:6379")])
             .deployment(
                 "api",
                 "{spec: {volumes: [{name: v, configMap: {name: cache}}], containers: [{name: api, volumeMounts: [{name: v, mountPath: /etc/cache}], env: [\

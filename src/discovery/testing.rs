@@ -62,6 +62,7 @@ impl World {
             template: spec.template,
             meta: Meta::default(),
             claims: vec![],
+            first_ordinal: 0,
             status: ControllerStatus::default(),
         };
         let only = Only::Labelled { workload: workload.clone(), selector: "app=x".into() };

@@ -199,7 +199,7 @@ mod tests {
         (file, serve)
     }
 
-    async fn ask(status: u16, body: &str) -> (Result<Secret, SecretError>, String) {
+    async fn ask(status: u16, body: &str) -> (Result<Secret, crate::secret::SecretError>, String) {
         let (kubeconfig, serve) = api(status, body).await;
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
         let secrets = Secrets::new(access);
@@ -254,20 +254,21 @@ mod tests {
         let (kubeconfig, serve) = api(200, "").await;
         drop(serve);
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
-        let error = Secrets::new(access).all("ns", "db").await.unwrap_err();
-        assert_eq!((error.gap, &*error.from), (None, "secret ns/db"));
+        let gap = Secrets::new(access).whole("ns", "db").await.unwrap_err();
+        assert!(gap.reason.is_none() && gap.detail.starts_with("secret ns/db: "), "{gap:?}");
     }
 
     #[tokio::test]
-    async fn a_whole_secret_has_every_key_that_is_a_text() {
+    async fn a_whole_secret_has_every_key_and_the_values_that_are_texts() {
         let body = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"pw":"aHVudGVyMg==","user":"YXBw","key.der":"/w=="}}"#;
         let (kubeconfig, serve) = api(200, body).await;
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().into(), context: None };
         let secrets = Secrets::new(access);
-        let (all, line) = tokio::join!(secrets.all("ns", "db"), serve);
+        let (all, line) = tokio::join!(secrets.whole("ns", "db"), serve);
+        let all = all.unwrap().unwrap();
         let all: Vec<_> =
-            all.unwrap().into_iter().map(|(key, value)| (key, value.expose().to_owned())).collect();
-        assert_eq!(all, [("pw".to_owned(), "hunter2".to_owned()), ("user".to_owned(), "app".to_owned())]);
+            all.iter().map(|(key, value)| (key.as_str(), value.as_ref().map(Secret::expose))).collect();
+        assert_eq!(all, [("key.der", None), ("pw", Some("hunter2")), ("user", Some("app"))]);
         assert!(line.starts_with("GET /api/v1/namespaces/ns/secrets/db"), "{line}");
     }
 

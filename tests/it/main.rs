@@ -1,5 +1,6 @@
 //! Integration tests: the real binary against real components.
 mod cli;
+mod cluster;
 mod database;
 mod demo;
 #[path = "../lab/lab.rs"]

@@ -31,7 +31,7 @@ impl Watching {
     async fn begin(kubeconfig: PathBuf, namespace: &str) -> Self {
         let object = ObjectRef::new(namespace, "api");
         let workload = WorkloadRef { kind: ControllerKind::Deployment, object };
-        let wanted = Wanted { workloads: vec![workload.clone()], site_identity: true };
+        let wanted = Wanted { workloads: vec![workload.clone()], site_identity: true, ..Wanted::default() };
         let cluster = Arc::new(Cluster::wanting(wanted));
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig, context: None };
         let mut task = JoinSet::new();
