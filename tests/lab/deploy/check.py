@@ -4,6 +4,7 @@ import argparse
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 
@@ -13,7 +14,7 @@ import chart
 import manifests
 import rights
 import server
-from common import BIN, CHART, KUSTOMIZE, ROOT, Loader, Wrong, attempt, configuration, demand, documents, run, say, tool, workload
+from common import BIN, CHART, KUSTOMIZE, ROOT, Loader, Wrong, attempt, configuration, demand, documents, name_of, run, say, tool, workload
 
 YAMLLINT = """
 extends: default
@@ -73,6 +74,7 @@ def kustomize():
         demand(len(monitored) > len(found), f"{name}: the component monitoring adds nothing")
         sets.append((f"{name} with monitoring", monitored))
     say("each of them also with the component monitoring")
+    elsewhere(kubectl, overlays)
     return sets
 
 
@@ -89,6 +91,23 @@ def with_monitoring(kubectl, overlay):
             "transformers": [path(KUSTOMIZE / "namespace")],
         }))
         return run(kubectl, "kustomize", work)
+
+
+def elsewhere(kubectl, overlays):
+    """In another namespace, which is one word in one file; the Lease's own stands in the configuration."""
+    with tempfile.TemporaryDirectory() as work:
+        copy = pathlib.Path(shutil.copytree(KUSTOMIZE, pathlib.Path(work, "kustomize")))
+        file = copy / "namespace/namespace.yaml"
+        demand(file.read_text().count("namespace: dr\n") == 1, "namespace/namespace.yaml does not say `namespace: dr` once")
+        file.write_text(file.read_text().replace("namespace: dr\n", "namespace: elsewhere\n"))
+        for overlay in overlays:
+            config = copy / "overlays" / overlay.name / "dr-exporter.yaml"
+            config.write_text(config.read_text().replace("lease: {namespace: dr,", "lease: {namespace: elsewhere,"))
+            found = documents(run(kubectl, "kustomize", copy / "overlays" / overlay.name))
+            manifests.check(f"kustomize {overlay.name} in another namespace", found, "elsewhere", may_add_names=True)
+            left = [name_of(each) for each in found if each["metadata"].get("namespace") == "dr"]
+            demand(not left, f"kustomize {overlay.name} in another namespace leaves behind: {left}")
+    say("each of them also in another namespace")
 
 
 def exporter(binary, sets):
@@ -114,6 +133,8 @@ def files():
         demand("WARNING" not in out, f"{version} warns: {out}")
         say(f"{version}: deploy/prometheus/scrape.yml")
     run(BIN / "hadolint", "--failure-threshold", "style", ROOT / "deploy/image/Dockerfile")
+    image = re.search(r"^ARG RUST_IMAGE=(.*)$", (ROOT / "deploy/image/Dockerfile").read_text(), re.M)[1]
+    demand(re.search(r":[0-9]+\.[0-9]+\.[0-9]+-|@sha256:", image), f"the Dockerfile builds from {image}, which is not one version")
     run("bash", "-n", ROOT / "deploy/image/build")
     say("hadolint: deploy/image/Dockerfile")
     run(BIN / "yamllint", "--strict", "-d", YAMLLINT, "deploy")

@@ -106,6 +106,9 @@ def check_policy(manifests, namespace):
         conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
         want = f"request.userInfo.username == 'system:serviceaccount:{namespace}:{account}'"
         demand(conditions == [want], f"{name_of(policy)} is about {conditions}, and not about {want}")
+        expressions = [validation["expression"] for validation in policy["spec"]["validations"]]
+        demand(expressions == ["has(request.dryRun) && request.dryRun"] and policy["spec"]["failurePolicy"] == "Fail",
+               f"{name_of(policy)} lets through more than dry runs: {expressions}")
         binding = the_one(manifests, "ValidatingAdmissionPolicyBinding")
         demand(binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}, f"{name_of(binding)} does not enforce the policy")
 
