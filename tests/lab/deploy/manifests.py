@@ -117,9 +117,9 @@ def check_replicas(manifests, _namespace):
     """As many pods as the configuration has a use for."""
     main = workload(manifests)
     config = yaml.load(configuration(manifests), Loader)
-    shards = (config.get("sharding") or {}).get("shards", 1)
     replicas = main["spec"]["replicas"]
-    if shards > 1:
+    if config.get("sharding"):
+        shards = config["sharding"]["shards"]
         demand(main["kind"] == "StatefulSet" and replicas == shards, f"{shards} shards need a StatefulSet of as many, and not {main['kind']} of {replicas}")
     elif not config.get("high_availability"):
         demand(replicas == 1, f"{replicas} replicas without high_availability would all probe")

@@ -9,11 +9,10 @@ READ = ("get", "list", "watch")
 SERVICES = [("", "services"), ("discovery.k8s.io", "endpointslices")]
 WATCHED = SERVICES + [
     ("", "persistentvolumeclaims"), ("", "pods"), ("", "resourcequotas"),
-    ("apps", "deployments"), ("apps", "statefulsets"),
     ("autoscaling", "horizontalpodautoscalers"), ("batch", "cronjobs"),
     ("monitoring.coreos.com", "podmonitors"), ("monitoring.coreos.com", "servicemonitors"),
 ]
-CLUSTER = [("", "nodes"), ("storage.k8s.io", "storageclasses"), ("apiextensions.k8s.io", "customresourcedefinitions")]
+CLUSTER = [("storage.k8s.io", "storageclasses"), ("apiextensions.k8s.io", "customresourcedefinitions")]
 
 
 def needed(config, secret_names=None, config_map_names=None):
@@ -25,30 +24,37 @@ def needed(config, secret_names=None, config_map_names=None):
 
     kubernetes = config.get("kubernetes") or {}
     watched = [
-        workload["namespace"]
+        (workload["namespace"], kind)
         for system in config["systems"]
         for workload in system.get("workloads") or []
-        if workload.get("deployment") or workload.get("statefulset")
+        for kind in ("deployment", "statefulset")
+        if workload.get(kind)
     ]
-    for namespace in watched:
+    for namespace, kind in watched:
+        grant(namespace, "apps", kind + "s", READ)
         for group, resource in WATCHED:
             grant(namespace, group, resource, READ)
         if kubernetes.get("create_dry_run", True):
             grant(namespace, "", "pods", ["create"])
     if watched or (config.get("site") or {}).get("identity"):
+        grant("", "", "nodes", READ)
+    if watched:
         for group, resource in CLUSTER:
             grant("", group, resource, READ)
-    if watched:
         grant("kube-node-lease", "coordination.k8s.io", "leases", ("get", "list"))
     for key, value in walk(config):
-        if key == "secret" and isinstance(value, dict):
+        if key == "secret" and isinstance(value, dict) and "namespace" in value:
             grant(value["namespace"], "", "secrets", ["get"], value["name"])
-        if key == "service" and isinstance(value, str):
+        if key in ("connect_to", "target") and isinstance(value, dict):
             for group, resource in SERVICES:
-                grant(value.split("/")[0], group, resource, READ)
+                grant(value["service"].split("/")[0], group, resource, READ)
     lease = (config.get("high_availability") or {}).get("lease")
     if lease:
-        grant(lease["namespace"], "coordination.k8s.io", "leases", ("get", "patch", "update"), lease["name"])
+        # Each shard has its own.
+        sharding = config.get("sharding")
+        names = [f"{lease['name']}-{ordinal}" for ordinal in range(sharding["shards"])] if sharding else [lease["name"]]
+        for name in names:
+            grant(lease["namespace"], "coordination.k8s.io", "leases", ("get", "update"), name)
         grant(lease["namespace"], "coordination.k8s.io", "leases", ["create"])
     if rights:
         for namespace, names in (secret_names or {}).items():

@@ -117,10 +117,11 @@ def account(kubectl, name, found):
         ("patch", "deployments.apps/scale", "platform"), ("create", "serviceaccounts/token", namespace), ("update", "nodes", None),
         ("update", "leases.coordination.k8s.io", "kube-node-lease"), ("get", "configmaps", namespace),
         ("update", "leases.coordination.k8s.io/another", namespace), ("delete", "leases.coordination.k8s.io/dr-exporter", namespace),
+        ("patch", "leases.coordination.k8s.io/dr-exporter", namespace), ("list", "leases.coordination.k8s.io", namespace), ("list", "statefulsets.apps", "platform"),
         ("create", "leases.coordination.k8s.io", "platform"), ("bind", "clusterroles.rbac.authorization.k8s.io", None),
     ]
     leases = [("get", "leases.coordination.k8s.io/dr-exporter", namespace), ("update", "leases.coordination.k8s.io/dr-exporter", namespace),
-              ("patch", "leases.coordination.k8s.io/dr-exporter", namespace), ("create", "leases.coordination.k8s.io", namespace)]
+              ("create", "leases.coordination.k8s.io", namespace)]
     (permitted if lease else refused).extend(leases)
     for expected, questions in (("yes", permitted), ("no", refused)):
         for verb, resource, where in questions:

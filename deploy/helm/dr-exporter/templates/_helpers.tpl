@@ -52,30 +52,33 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
+{{- /* One shard is a StatefulSet, too: it is told its ordinal by its name. */}}
+{{- define "dr-exporter.sharded" -}}
+{{- if .Values.config.sharding }}true{{ else }}false{{ end }}
+{{- end }}
+
 {{- define "dr-exporter.shards" -}}
 {{- dig "shards" 1 (.Values.config.sharding | default dict) | int }}
 {{- end }}
 
 {{- define "dr-exporter.replicas" -}}
-{{- $shards := include "dr-exporter.shards" . | int }}
-{{- if gt $shards 1 }}{{ $shards }}{{ else }}{{ .Values.replicaCount | int }}{{ end }}
+{{- if eq (include "dr-exporter.sharded" .) "true" }}{{ include "dr-exporter.shards" . }}{{ else }}{{ .Values.replicaCount | int }}{{ end }}
 {{- end }}
 
 {{- define "dr-exporter.serviceName" -}}
-{{- include "dr-exporter.fullname" . }}{{ if gt (include "dr-exporter.shards" . | int) 1 }}-shards{{ end }}
+{{- include "dr-exporter.fullname" . }}{{ if eq (include "dr-exporter.sharded" .) "true" }}-shards{{ end }}
 {{- end }}
 
 {{- /* What cannot work is refused here, with what to do. */}}
 {{- define "dr-exporter.validate" -}}
-{{- $shards := include "dr-exporter.shards" . | int }}
+{{- $sharded := eq (include "dr-exporter.sharded" .) "true" }}
+{{- if and (gt (.Values.replicaCount | int) 1) $sharded }}
+{{- fail "replicaCount: with config.sharding the number of pods is that of the shards; leave replicaCount at 1" }}
+{{- end }}
 {{- if and (gt (.Values.replicaCount | int) 1) (not .Values.config.high_availability) }}
-{{- if gt $shards 1 }}{{ fail "replicaCount: with config.sharding the number of pods is that of the shards; leave replicaCount at 1" }}{{ end }}
 {{- fail "replicaCount is more than 1, and every replica would probe: set config.high_availability: {lease: {namespace: ..., name: ...}}" }}
 {{- end }}
-{{- if and (gt $shards 1) .Values.config.high_availability }}
-{{- fail "config.sharding and config.high_availability exclude each other: with one Lease only one shard would probe" }}
-{{- end }}
-{{- if and (gt $shards 1) (ne (dig "ordinal" nil .Values.config.sharding) nil) }}
+{{- if and $sharded (ne (dig "ordinal" nil .Values.config.sharding) nil) }}
 {{- fail "config.sharding.ordinal: leave it out, each pod takes its own from its name" }}
 {{- end }}
 {{- $disabled := eq (dig "mode" "auto" (.Values.config.kubernetes | default dict)) "disabled" }}

@@ -2,12 +2,13 @@
 The rights that the configuration needs, as YAML:
 
   asks: true                          the configuration uses the cluster at all
-  cluster: true                       nodes, StorageClasses, CRDs
+  nodes: true                         nodes
+  cluster: true                       StorageClasses, CRDs
   nodeLeases: true                    Leases of the nodes
   creates: true                       pods, as a dry run
-  lease: {namespace, name}            the one that says who probes
+  leases: {namespace, names: [...]}   those that say who probes
   namespaces:
-    NAME: {watched: true, services: true, secrets: [...], configMaps: [...]}
+    NAME: {deployments: true, statefulsets: true, services: true, secrets: [...], configMaps: [...]}
 
 The same rules as `dr-exporter rbac FILE` prints; tests/lab/deploy-check compares the two.
 */}}
@@ -20,17 +21,25 @@ The same rules as `dr-exporter rbac FILE` prints; tests/lab/deploy-check compare
   {{- range $workload := $system.workloads }}
     {{- if or $workload.deployment $workload.statefulset }}
       {{- $namespace := required (printf "config.systems: the workload %s of the system %s needs a namespace" ($workload.deployment | default $workload.statefulset) $system.name) $workload.namespace }}
-      {{- include "dr-exporter.note" (list $found $namespace "watched" true) }}
+      {{- include "dr-exporter.note" (list $found $namespace (ternary "deployments" "statefulsets" (not (not $workload.deployment))) true) }}
+      {{- $_ := set $found "nodes" true }}
       {{- $_ := set $found "cluster" true }}
       {{- $_ := set $found "nodeLeases" true }}
       {{- if $dryRun }}{{ $_ := set $found "creates" true }}{{ end }}
     {{- end }}
   {{- end }}
 {{- end }}
-{{- if dig "identity" nil ($config.site | default dict) }}{{ $_ := set $found "cluster" true }}{{ end }}
+{{- if dig "identity" nil ($config.site | default dict) }}{{ $_ := set $found "nodes" true }}{{ end }}
 {{- include "dr-exporter.references" (list $found $config) }}
-{{- with $config.high_availability }}{{ $_ := set $found "lease" .lease }}{{ end }}
-{{- if or $found.namespaces $found.cluster $found.lease }}{{ $_ := set $found "asks" true }}{{ end }}
+{{- with $config.high_availability }}
+  {{- $names := list .lease.name }}
+  {{- if eq (include "dr-exporter.sharded" $) "true" }}
+    {{- $names = list }}
+    {{- range until (include "dr-exporter.shards" $ | int) }}{{ $names = append $names (printf "%s-%d" $config.high_availability.lease.name .) }}{{ end }}
+  {{- end }}
+  {{- $_ := set $found "leases" (dict "namespace" .lease.namespace "names" $names) }}
+{{- end }}
+{{- if or $found.namespaces $found.nodes $found.leases }}{{ $_ := set $found "asks" true }}{{ end }}
 {{- if $found.asks }}
   {{- range $namespace, $names := .Values.rbac.secretNames }}
     {{- range $names }}{{ include "dr-exporter.note" (list $found $namespace "secrets" .) }}{{ end }}
@@ -42,7 +51,10 @@ The same rules as `dr-exporter rbac FILE` prints; tests/lab/deploy-check compare
 {{- toYaml $found }}
 {{- end }}
 
-{{- /* Walks the configuration for `{secret: {namespace, name, key}}` and `{service: NAMESPACE/NAME}`. */}}
+{{- /*
+Walks the configuration for `{secret: {namespace, name, key}}` and for `{service: NAMESPACE/NAME}` as an address: a label
+of the application's metrics may be called `service`, too.
+*/}}
 {{- define "dr-exporter.references" -}}
 {{- $found := index . 0 }}
 {{- $node := index . 1 }}
@@ -50,8 +62,8 @@ The same rules as `dr-exporter rbac FILE` prints; tests/lab/deploy-check compare
   {{- range $key, $value := $node }}
     {{- if and (eq $key "secret") (kindIs "map" $value) $value.namespace $value.name }}
       {{- include "dr-exporter.note" (list $found $value.namespace "secrets" $value.name) }}
-    {{- else if and (eq $key "service") (kindIs "string" $value) (contains "/" $value) }}
-      {{- include "dr-exporter.note" (list $found (splitList "/" $value | first) "services" true) }}
+    {{- else if and (has $key (list "connect_to" "target")) (kindIs "map" $value) $value.service }}
+      {{- include "dr-exporter.note" (list $found (splitList "/" $value.service | first) "services" true) }}
     {{- else }}
       {{- include "dr-exporter.references" (list $found $value) }}
     {{- end }}
