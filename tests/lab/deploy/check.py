@@ -11,6 +11,7 @@ import tempfile
 import yaml
 
 import chart
+import image
 import manifests
 import rights
 import server
@@ -36,6 +37,7 @@ def main():
     group.add_argument("--server", metavar="KUBECONFIG")
     parser.add_argument("--crd", metavar="FILE", type=pathlib.Path)
     parser.add_argument("--exporter", metavar="BINARY", type=pathlib.Path)
+    parser.add_argument("--image", action="store_true")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     try:
@@ -47,6 +49,8 @@ def main():
         if arguments.exporter:
             exporter(arguments.exporter.resolve(), sets)
         files()
+        if arguments.image:
+            image.check()
         if arguments.lab or arguments.server:
             server.check(sets, arguments.server, arguments.crd)
     except Wrong as wrong:
@@ -57,7 +61,7 @@ def main():
 
 
 def kustomize():
-    """Base and overlays, and each overlay with monitoring, with another namespace and with another image."""
+    """Base and overlays, and each overlay with monitoring, and in another namespace."""
     kubectl = tool("kubectl")
     overlays = sorted(path.parent for path in KUSTOMIZE.glob("overlays/*/kustomization.yaml"))
     demand(overlays, "no overlays in deploy/kustomize")
@@ -133,8 +137,8 @@ def files():
         demand("WARNING" not in out, f"{version} warns: {out}")
         say(f"{version}: deploy/prometheus/scrape.yml")
     run(BIN / "hadolint", "--failure-threshold", "style", ROOT / "deploy/image/Dockerfile")
-    image = re.search(r"^ARG RUST_IMAGE=(.*)$", (ROOT / "deploy/image/Dockerfile").read_text(), re.M)[1]
-    demand(re.search(r":[0-9]+\.[0-9]+\.[0-9]+-|@sha256:", image), f"the Dockerfile builds from {image}, which is not one version")
+    compiler = re.search(r"^ARG RUST_IMAGE=(.*)$", (ROOT / "deploy/image/Dockerfile").read_text(), re.M)[1]
+    demand(re.search(r":[0-9]+\.[0-9]+\.[0-9]+-|@sha256:", compiler), f"the Dockerfile builds from {compiler}, which is not one version")
     run("bash", "-n", ROOT / "deploy/image/build")
     say("hadolint: deploy/image/Dockerfile")
     run(BIN / "yamllint", "--strict", "-d", YAMLLINT, "deploy")
@@ -167,8 +171,8 @@ def versions():
     cargo = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     chart_file = yaml.load((CHART / "Chart.yaml").read_text(), Loader)
     base = yaml.load((KUSTOMIZE / "base/kustomization.yaml").read_text(), Loader)
-    image = re.search(r"^ARG VERSION=(.*)$", (ROOT / "deploy/image/Dockerfile").read_text(), re.M)[1]
-    for where, version in [("Chart.yaml", chart_file["appVersion"]), ("kustomize", str(base["images"][0]["newTag"])), ("Dockerfile", image)]:
+    dockerfile = re.search(r"^ARG VERSION=(.*)$", (ROOT / "deploy/image/Dockerfile").read_text(), re.M)[1]
+    for where, version in [("Chart.yaml", chart_file["appVersion"]), ("kustomize", str(base["images"][0]["newTag"])), ("Dockerfile", dockerfile)]:
         demand(version == cargo, f"{where} says version {version}, Cargo.toml {cargo}")
     say(f"version {cargo} in Cargo.toml, chart, kustomize and Dockerfile")
 

@@ -3,11 +3,11 @@
 import re
 
 import kubernetes_validate
+import yaml
 
 import rights
 from common import (CLUSTER_KINDS, CUSTOM_KINDS, Loader, Wrong, configuration, demand, matches, name_of, of_kind, pretty, the_one,
                     workload)
-import yaml
 
 # The newest that the validator has, and the oldest that the chart allows.
 VERSIONS = ["1.37", "1.30"]
@@ -100,7 +100,8 @@ def check_policy(manifests, namespace):
     """Who may create pods is held to dry runs, and by nobody else's name."""
     creates = any(right[2:] == ("pods", "", "create") for right in rights.granted(manifests))
     policies = of_kind(manifests, "ValidatingAdmissionPolicy")
-    demand(bool(policies) == creates or not creates, "the account may create pods, and no admission policy holds it to dry runs")
+    demand(policies or not creates, "the account may create pods, and no admission policy holds it to dry runs")
+    demand(creates or not policies, "there is an admission policy, and the account may create no pods")
     for policy in policies:
         account = workload(manifests)["spec"]["template"]["spec"]["serviceAccountName"]
         conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
