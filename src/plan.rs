@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::config::{self, Announcement, Config, ConnectTo, DependencyEndpoint, Scheduled, SiteIdentity, TrafficSource};
+use crate::config::{
+    self, Announcement, Config, ConnectTo, DependencyEndpoint, Scheduled, SiteIdentity, TrafficSource,
+};
 use crate::discovery::Wanted;
 use crate::discovery::lookup::Named;
 use crate::model::{Check, CheckKey, ProbeKind, Role, Strategy};
 use crate::probe::instances::{Door, Instances};
 use crate::probe::own_requests::Counted;
 use crate::probe::{
-    Ask, create_dry_run, database, dependency, image_origin, site_identity, surface, synthetic_request, traffic, workload,
+    Ask, create_dry_run, database, dependency, image_origin, site_identity, surface, synthetic_request,
+    traffic, workload,
 };
 use crate::report::{Declared, DeclaredSurface, DeclaredSystem, DeclaredWorkload, Waiver, Window};
 use crate::shard::{self, Shard};
@@ -37,8 +40,7 @@ pub fn plan(config: &Config) -> Plan {
     let shard = shard::of(config);
     let is_ours =
         |name: &str| shard.is_none_or(|Shard { ordinal, shards }| shard::mine(name, shards, ordinal));
-    let ours: Vec<&config::System> =
-        config.systems.iter().filter(|system| is_ours(&system.name)).collect();
+    let ours: Vec<&config::System> = config.systems.iter().filter(|system| is_ours(&system.name)).collect();
     for system in &ours {
         let planner = Planner { config, system, name: Arc::from(system.name.as_str()) };
         if !retired {
@@ -83,7 +85,10 @@ fn wanted(config: &Config, systems: &[&config::System]) -> Wanted {
         Some(ConnectTo::Address(_)) | None => None,
     };
     Wanted {
-        workloads: systems().flat_map(|system| &system.workloads).filter_map(config::Workload::reference).collect(),
+        workloads: systems()
+            .flat_map(|system| &system.workloads)
+            .filter_map(config::Workload::reference)
+            .collect(),
         services: surfaces.chain(requests).filter_map(service).collect(),
         site_identity: config.site.identity.is_some(),
     }
@@ -125,8 +130,10 @@ impl Planner<'_> {
         let found = self.found().map(|found| Ask::Surface(self.found_surface(&found)));
         let requests = system.requests.iter().map(|request| Ask::Request(self.request(request)));
         let traffic = system.traffic.iter().map(|traffic| Ask::Traffic(self.traffic(traffic)));
-        let dependencies =
-            system.dependencies.iter().filter_map(|dependency| Some(Ask::Dependency(self.dependency(dependency)?)));
+        let dependencies = system
+            .dependencies
+            .iter()
+            .filter_map(|dependency| Some(Ask::Dependency(self.dependency(dependency)?)));
         let workloads = system.workloads.iter().flat_map(|workload| self.in_the_cluster(workload));
         let outside = databases.chain(surfaces).chain(found).chain(dependencies).chain(requests);
         outside.chain(traffic).chain(workloads)
@@ -137,8 +144,12 @@ impl Planner<'_> {
         let reference = self.workload(workload.as_deref()).and_then(config::Workload::reference);
         let place = match (url, reference, env, file) {
             (Some(url), ..) => dependency::Place::Given(url.clone()),
-            (None, Some(workload), Some(name), _) => dependency::Place::Learnt(workload, Named::Variable(name.clone())),
-            (None, Some(workload), None, Some(path)) => dependency::Place::Learnt(workload, Named::File(path.clone())),
+            (None, Some(workload), Some(name), _) => {
+                dependency::Place::Learnt(workload, Named::Variable(name.clone()))
+            }
+            (None, Some(workload), None, Some(path)) => {
+                dependency::Place::Learnt(workload, Named::File(path.clone()))
+            }
             // The configuration refuses it.
             (None, ..) => return None,
         };
@@ -159,10 +170,13 @@ impl Planner<'_> {
 
     /// What is asked of the cluster about a workload.
     fn in_the_cluster(&self, workload: &config::Workload) -> Vec<Ask> {
-        let (Some(name), Some(reference)) = (workload.label(), workload.reference()) else { return Vec::new() };
+        let (Some(name), Some(reference)) = (workload.label(), workload.reference()) else {
+            return Vec::new();
+        };
         let (site, schedule) = (&self.config.site, workload.schedule(&self.config.defaults));
         // The first workload of a namespace speaks for its CronJobs.
-        let mut of_namespace = self.system.workloads.iter().filter(|other| other.namespace == workload.namespace);
+        let mut of_namespace =
+            self.system.workloads.iter().filter(|other| other.namespace == workload.namespace);
         let looked_at = workload::Spec {
             system: self.name.clone(),
             name: Arc::from(name),
@@ -196,7 +210,9 @@ impl Planner<'_> {
             region_key: self.key(Check::DbEndpointRegion, &database.name),
             role: site.role,
             endpoint: database.endpoint.clone(),
-            workload: self.workload(database.endpoint.workload.as_deref()).and_then(config::Workload::reference),
+            workload: self
+                .workload(database.endpoint.workload.as_deref())
+                .and_then(config::Workload::reference),
             credentials: database.credentials.clone(),
             expected_regions: self.expected_regions(database.expected_regions.as_ref()),
             queries: database.queries.clone(),
@@ -240,7 +256,8 @@ impl Planner<'_> {
     /// The kubelet takes every status from 200 to 399 for health.
     fn found_surface(&self, found: &Found<'_>) -> surface::Spec {
         let workload = found.workload;
-        let said = self.system.surfaces.iter().filter(|surface| surface.workload.as_deref() == workload.label());
+        let said =
+            self.system.surfaces.iter().filter(|surface| surface.workload.as_deref() == workload.label());
         surface::Spec {
             key: self.key(Check::Surface, &found.name()),
             decisive: found.decisive(),
@@ -340,7 +357,11 @@ impl Planner<'_> {
             drill: system.drill.as_ref().map(window),
             traffic_expected: (!expected.is_empty()).then(|| expected.contains(&true)),
             surfaces: self.declared_surfaces().collect(),
-            workloads: system.workloads.iter().filter_map(|workload| self.declared_workload(workload)).collect(),
+            workloads: system
+                .workloads
+                .iter()
+                .filter_map(|workload| self.declared_workload(workload))
+                .collect(),
         }
     }
 

@@ -173,7 +173,7 @@ pub trait Probe: Send + Sync {
     /// Resolves when something changed that the last attempt looked up, so that it is worth asking at once. Pending for
     /// ever for what looks nothing up.
     async fn stirred(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 
     /// Called after a deadline aborted [`Probe::ask`], with a short deadline of its own: tells the other side to stop

@@ -280,7 +280,8 @@ impl SystemReport {
             .map(|(key, record)| CheckReport::of(key, record, declared, intent, now))
             .collect();
         let there = |surface: &&DeclaredSurface| {
-            let skipped = |check: &CheckReport| check.key.target == surface.name && check.status == Status::Skipped;
+            let skipped =
+                |check: &CheckReport| check.key.target == surface.name && check.status == Status::Skipped;
             !(surface.found && checks.iter().any(|check| check.key.check == Check::Surface && skipped(check)))
         };
         let surfaces: Vec<_> = declared

@@ -92,8 +92,15 @@ impl View {
                     Some(holder) => format!("{holder} probes"),
                     None => "nobody is known to probe".to_owned(),
                 };
-                let trouble = obstacle.map(|why| format!(" The Lease could not be asked for: {why}.")).unwrap_or_default();
-                (false, format!("Standing by: {probes}. This replica asks nothing, and takes over within 15 s.{trouble}"))
+                let trouble = obstacle
+                    .map(|why| format!(" The Lease could not be asked for: {why}."))
+                    .unwrap_or_default();
+                (
+                    false,
+                    format!(
+                        "Standing by: {probes}. This replica asks nothing, and takes over within 15 s.{trouble}"
+                    ),
+                )
             }
         };
         let history = self.leadership.history().into_iter().map(|(at, what)| Happened { at, what }).collect();

@@ -85,7 +85,10 @@ impl<'a> Judge<'a> {
         );
         self.literal("/kubernetes/fingerprint_key", kubernetes.fingerprint_key.as_ref());
         if kubernetes.mode == KubernetesMode::Disabled {
-            for (said, at) in [(high_availability.is_some(), "/high_availability"), (site.identity.is_some(), "/site/identity")] {
+            for (said, at) in [
+                (high_availability.is_some(), "/high_availability"),
+                (site.identity.is_some(), "/site/identity"),
+            ] {
                 if said {
                     self.error(at, "needs a cluster, and `kubernetes.mode` is `disabled`");
                 }

@@ -311,7 +311,10 @@ impl Workload {
             (None, Some(name)) => (ControllerKind::StatefulSet, name),
             (None, None) => return None,
         };
-        Some(WorkloadRef { kind, object: ObjectRef::new(self.namespace.as_deref().unwrap_or_default(), name) })
+        Some(WorkloadRef {
+            kind,
+            object: ObjectRef::new(self.namespace.as_deref().unwrap_or_default(), name),
+        })
     }
 
     /// Whether nothing says where it runs: neither instances nor an object of a cluster.

@@ -128,7 +128,11 @@ impl<'a> Families<'a> {
             }
         });
         if let Some(verified) = identity {
-            self.flag(&crate::probe::site_identity::VERIFIED, vec![("site", &report.declared.site)], verified);
+            self.flag(
+                &crate::probe::site_identity::VERIFIED,
+                vec![("site", &report.declared.site)],
+                verified,
+            );
         }
         for (reason, count) in &report.gaps {
             self.add(&c::CHECK_GAPS, vec![("reason", reason.as_str())], *count as f64);

@@ -146,7 +146,8 @@ impl Dependency {
             (true, None, None) => Some(redis::Login { user, password: None }),
             (true, None, Some(source)) => {
                 let read = source.read(&self.tools.secrets).await;
-                let password = read.map_err(|error| Gap { reason: error.gap, detail: format!("the password: {error}") })?;
+                let password = read
+                    .map_err(|error| Gap { reason: error.gap, detail: format!("the password: {error}") })?;
                 Some(redis::Login { user, password: Some(password) })
             }
         };
@@ -198,7 +199,10 @@ async fn address_text(tools: &Tools, place: &Place) -> Result<Secret, Gap> {
     match place {
         Place::Given(source) => {
             let read = source.read(&tools.secrets).await;
-            read.map_err(|error| Gap { reason: error.gap, detail: format!("the address of the dependency: {error}") })
+            read.map_err(|error| Gap {
+                reason: error.gap,
+                detail: format!("the address of the dependency: {error}"),
+            })
         }
         Place::Learnt(workload, named) => text(&tools.cluster, &tools.secrets, workload, named).await,
     }

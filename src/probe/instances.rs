@@ -156,7 +156,8 @@ fn pods(
             Some(container) => format!("{}/{container}", pod.name),
             None => pod.name.clone(),
         };
-        let unusable = |_| Answer::gap(GapReason::Unparsable, format!("{workload}: the URL of {name} is none"));
+        let unusable =
+            |_| Answer::gap(GapReason::Unparsable, format!("{workload}: the URL of {name} is none"));
         let url = Url::parse(&surface.url(pod.ip)).map_err(unusable)?;
         Ok(Instance { name, url, headers: headers(workload, surface)?, insecure: surface.https })
     })
@@ -179,10 +180,11 @@ fn headers(workload: &WorkloadRef, surface: &HttpSurface) -> Result<Vec<(HeaderN
 fn ways(inventory: &Inventory, workload: &WorkloadRef, door: &Door) -> Result<Vec<Way>, Answer> {
     let probes = |wanted: ProbeKind| -> Result<Vec<Way>, Answer> {
         let all = surfaces::probes(inventory, workload).map_err(Gap::answer)?;
-        let http = all.into_iter().filter(|probe| probe.kind == wanted).filter_map(|probe| match probe.asks {
-            Asks::Http(surface) => Some(Way { container: Some(probe.container), surface }),
-            Asks::Tcp(_) | Asks::Grpc(_) | Asks::Exec | Asks::NoSuchPort(_) => None,
-        });
+        let http =
+            all.into_iter().filter(|probe| probe.kind == wanted).filter_map(|probe| match probe.asks {
+                Asks::Http(surface) => Some(Way { container: Some(probe.container), surface }),
+                Asks::Tcp(_) | Asks::Grpc(_) | Asks::Exec | Asks::NoSuchPort(_) => None,
+            });
         Ok(http.collect())
     };
     let one = |https, port, path: &str| {

@@ -122,7 +122,8 @@ impl Surface {
         let mut instances = self.spec.instances.now(&self.tools.cluster)?;
         if let Some(first) = instances.first()
             && let Some((.., name)) = self.spec.covered_by.iter().find(|(path, port, _)| {
-                path_of(&first.url) == *path && port.is_none_or(|port| first.url.port_or_known_default() == Some(port))
+                path_of(&first.url) == *path
+                    && port.is_none_or(|port| first.url.port_or_known_default() == Some(port))
             })
         {
             return Err(Answer::skipped(format!("the surface {name} asks the same")));
@@ -184,12 +185,12 @@ impl Probe for Surface {
             Ok(whom) => whom,
             Err(answer) => {
                 let nobody = matches!(answer.outcome, Outcome::Fail(_));
-                let facts = if nobody { self.spec.facts(false, self.claimed(false, attempt.now)) } else { vec![] };
+                let facts =
+                    if nobody { self.spec.facts(false, self.claimed(false, attempt.now)) } else { vec![] };
                 return attempt.answer(0, answer.with(facts));
             }
         };
-        let asked =
-            instances.iter().map(|instance| self.ask_one(instance, connect_to.as_ref(), attempt.now));
+        let asked = instances.iter().map(|instance| self.ask_one(instance, connect_to.as_ref(), attempt.now));
         let answers = join_all(asked).await;
         let several = count > 1;
         let mut worst: Option<Answer> = None;

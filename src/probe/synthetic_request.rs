@@ -126,9 +126,10 @@ impl SyntheticRequest {
             None => None,
             Some(source) => Some(self.read(source, "the body").await?),
         };
-        let connect_to = self.tools.cluster.read(|inventory| {
-            self.spec.connect_to.as_ref().map(|to| dialled(to, inventory)).transpose()
-        })?;
+        let connect_to = self
+            .tools
+            .cluster
+            .read(|inventory| self.spec.connect_to.as_ref().map(|to| dialled(to, inventory)).transpose())?;
         let request = HttpRequest {
             method: self.spec.method.clone(),
             headers,

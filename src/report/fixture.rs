@@ -41,7 +41,12 @@ pub fn declared() -> Declared {
             maintenance: None,
             drill: None,
             traffic_expected: Some(false),
-            surfaces: vec![DeclaredSurface { name: Arc::from("health"), decisive: true, found: false, vouches_for }],
+            surfaces: vec![DeclaredSurface {
+                name: Arc::from("health"),
+                decisive: true,
+                found: false,
+                vouches_for,
+            }],
             workloads: vec![],
         }],
     }

@@ -2,9 +2,9 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::discovery::learnt::Learnt;
 use crate::ledger::Episode;
 use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
-use crate::discovery::learnt::Learnt;
 use crate::report::{CheckReport, Happened, LearntOf, Replica, Report, SystemReport, check_in_words};
 
 /// How often the page asks anew, in seconds.

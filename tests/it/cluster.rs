@@ -15,7 +15,8 @@ use crate::lab::{Claim, Exporter, PgPair};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The regions of every test: the primary's and the standby's networks of the lab.
-const REGIONS: &str = "regions:\n  us-east-1: {cidrs: [127.10.0.0/16]}\n  us-west-2: {cidrs: [127.20.0.0/16]}\n";
+const REGIONS: &str =
+    "regions:\n  us-east-1: {cidrs: [127.10.0.0/16]}\n  us-west-2: {cidrs: [127.20.0.0/16]}\n";
 /// The business query of the seed.
 const QUERY: &str = "{name: select_orders, sql: \"select id from orders limit 1\", min_rows: 1}";
 
@@ -56,8 +57,18 @@ impl Clustered {
     }
 
     fn yaml(&self) -> String {
-        let Self { kubeconfig, namespace, role, strategy, identity, workload, database, system, top, interval } =
-            self;
+        let Self {
+            kubeconfig,
+            namespace,
+            role,
+            strategy,
+            identity,
+            workload,
+            database,
+            system,
+            top,
+            interval,
+        } = self;
         let identity =
             identity.as_ref().map(|label| format!(", identity: {{node_label: {label}}}")).unwrap_or_default();
         let comma = if workload.is_empty() { "" } else { ", " };

@@ -196,7 +196,11 @@ impl Lab {
             write_kubeconfig(&kubeconfig, &listener);
         }
         let access = KubernetesAccess::Kubeconfig { path: kubeconfig.path().join("config"), context: None };
-        let cluster = Arc::new(Cluster::wanting(Wanted { workloads: vec![api()], site_identity: true, ..Wanted::default() }));
+        let cluster = Arc::new(Cluster::wanting(Wanted {
+            workloads: vec![api()],
+            site_identity: true,
+            ..Wanted::default()
+        }));
         let mut tasks = JoinSet::new();
         let server = fake.clone();
         if !has_kubeconfig {

@@ -29,10 +29,13 @@ impl Traffic {
         patience: Duration,
     ) -> Option<Hindrance> {
         let until = tokio::time::Instant::now() + patience;
-        let reads: Vec<_> = instances.iter().map(|instance| async move {
-            let scrape = tokio::time::timeout_at(until, self.scrape(instance)).await;
-            scrape.unwrap_or_else(|_| Err(too_slow(patience)))
-        }).collect();
+        let reads: Vec<_> = instances
+            .iter()
+            .map(|instance| async move {
+                let scrape = tokio::time::timeout_at(until, self.scrape(instance)).await;
+                scrape.unwrap_or_else(|_| Err(too_slow(patience)))
+            })
+            .collect();
         let scrapes: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
         let (window, _) = &mut *self.state();
         let names: Vec<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();

@@ -62,7 +62,7 @@ async fn l76_ready_by_default_is_not_ready() {
     let exporter = Clustered::new(kube, cluster.ns.name()).start().await;
     exporter.status("readiness_probe", "api-server", "pass").await;
     let none = json!([{"op": "remove", "path": "/spec/template/spec/containers/0/readinessProbe"}]);
-    cluster.ns.api().json_patch("Deployment", cluster.ns.name(), "api-server", none).await;
+    cluster.ns.api().patch("Deployment", cluster.ns.name(), "api-server", none).await;
     exporter.fails("readiness_probe", "api-server", "missing").await;
     let defined = exporter.sample("dr_k8s_readiness_probe_defined", &[("workload", "api-server")]).await;
     assert_eq!(defined, Some(0.0));
@@ -169,7 +169,11 @@ async fn l80_no_new_pod_can_be_created() {
 async fn l81_a_quota_that_forbids_the_failover() {
     let kube = Kube::shared().await;
     let (_pair, cluster) = healthy(kube).await;
-    let more = Clustered { workload: "replicas_required: 6".to_owned(), strategy: "warm", ..Clustered::new(kube, cluster.ns.name()) };
+    let more = Clustered {
+        workload: "replicas_required: 6".to_owned(),
+        strategy: "warm",
+        ..Clustered::new(kube, cluster.ns.name())
+    };
     let exporter = more.start().await;
     exporter.status("quota", "api-server", "pass").await;
     // Three run, six are needed, four fit.
@@ -188,9 +192,8 @@ async fn l73_images_of_the_primary_s_registry() {
     let exporter = Clustered::new(kube, cluster.ns.name()).start().await;
     exporter.is_fine().await;
     let from = |image: &str| json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}]);
-    let patch = |image: &str| {
-        cluster.ns.api().json_patch("Deployment", cluster.ns.name(), "api-server", from(image))
-    };
+    let patch =
+        |image: &str| cluster.ns.api().patch("Deployment", cluster.ns.name(), "api-server", from(image));
     patch("123456789012.dkr.ecr.us-east-1.amazonaws.com/api-server:2024.12.1").await;
     exporter.fails("image_origin", "api-server", "wrong_region").await;
     exporter.verdict("degraded").await;
@@ -250,7 +253,9 @@ async fn old_pods_are_dated_and_a_deployment_that_is_not_there_has_its_word() {
     let started = exporter.sample(oldest, &[]).await.expect("known");
     assert!(started > 0.0);
 
-    let typo = Clustered::new(kube, cluster.ns.name()).yaml().replace("deployment: api-server", "name: api-server, deployment: api-sever");
+    let typo = Clustered::new(kube, cluster.ns.name())
+        .yaml()
+        .replace("deployment: api-server", "name: api-server, deployment: api-sever");
     let exporter = crate::lab::Exporter::start(&typo).await;
     exporter.fails("workload_replicas", "api-server", "missing").await;
     let report = exporter.report().await.to_string();
@@ -276,7 +281,7 @@ async fn fingerprints_are_the_same_for_the_same_and_not_for_another() {
     let (images, configuration, crds) = (of("images").await, of("configuration").await, of("crds").await);
     assert_eq!((images.len(), crds.len()), (configuration.len(), images.len()));
     let patch = json!([{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "LIMIT", "value": "5"}}]);
-    cluster.ns.api().json_patch("Deployment", cluster.ns.name(), "api-server", patch).await;
+    cluster.ns.api().patch("Deployment", cluster.ns.name(), "api-server", patch).await;
     eventually("the configuration differs", 6 * SECOND, async || {
         let now = of("configuration").await;
         if now == configuration { Err(now) } else { Ok(()) }

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::{Clustered, SECOND, incident};
-use crate::lab::kube::{Kube, SeedCluster};
 use crate::lab::PgPair;
+use crate::lab::kube::{Kube, SeedCluster};
 
 /// Every verdict that a system has while the time runs.
 async fn verdicts(exporter: &crate::lab::Exporter, during: Duration) -> Vec<String> {
     let (begun, mut seen) = (Instant::now(), Vec::new());
     while begun.elapsed() < during {
-        let verdict = exporter.report().await["systems"][0]["verdict"].as_str().expect("a verdict").to_owned();
+        let verdict =
+            exporter.report().await["systems"][0]["verdict"].as_str().expect("a verdict").to_owned();
         if seen.last() != Some(&verdict) {
             seen.push(verdict);
         }

@@ -12,8 +12,14 @@ async fn grant(kube: &Kube, namespace: &str, yaml: &str) -> String {
     let dir = crate::lab::scratch_dir("rbac");
     let file = dir.join("config.yaml");
     std::fs::write(&file, yaml).expect("write the configuration");
-    let printed =
-        Exporter::run(&["rbac", &file.display().to_string(), "--namespace", namespace, "--service-account", "dr-exporter"]);
+    let printed = Exporter::run(&[
+        "rbac",
+        &file.display().to_string(),
+        "--namespace",
+        namespace,
+        "--service-account",
+        "dr-exporter",
+    ]);
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let text = String::from_utf8(printed.stdout).expect("text");
     kube.apply_yaml(&text).await;
@@ -37,8 +43,15 @@ async fn what_is_granted_is_enough_and_nothing_more_is_had() {
     let exporter = Exporter::start(&as_granted.yaml()).await;
     exporter.is_fine().await;
     for check in [
-        "workload_replicas", "readiness_probe", "service_endpoints", "node_lease", "storage", "quota", "image_origin",
-        "cron_jobs", "create_dry_run",
+        "workload_replicas",
+        "readiness_probe",
+        "service_endpoints",
+        "node_lease",
+        "storage",
+        "quota",
+        "image_origin",
+        "cron_jobs",
+        "create_dry_run",
     ] {
         let status = exporter.report().await["systems"][0]["checks"]
             .as_array()
@@ -57,7 +70,10 @@ async fn what_is_granted_is_enough_and_nothing_more_is_had() {
     let api = kube.as_service_account(namespace, "dr-exporter").await;
     let refused = |what: &str, code: Option<u16>| assert_eq!(code, Some(403), "{what} was not refused");
     refused("listing Secrets", api.try_list("Secret", namespace).await.err().map(|e| e.code));
-    refused("reading another Secret", api.try_get("Secret", namespace, "payroll").await.err().map(|e| e.code));
+    refused(
+        "reading another Secret",
+        api.try_get("Secret", namespace, "payroll").await.err().map(|e| e.code),
+    );
     assert!(api.try_get("Secret", namespace, "orders-db").await.is_ok());
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": namespace}});
     refused("writing a ConfigMap", api.try_create(&map).await.err().map(|e| e.code));
@@ -96,7 +112,10 @@ async fn a_missing_right_is_a_gap_that_names_it_and_its_grant_is_noticed() {
     let report = exporter.report().await.to_string();
     assert!(report.contains(&format!("`list, watch` on `deployments` in namespace {namespace}")), "{report}");
     assert!(exporter.sample("dr_exporter_check_gaps", &[("reason", "forbidden")]).await > Some(5.0));
-    assert_eq!(exporter.sample("dr_exporter_watch_healthy", &[("resource", "pods")]).await.unwrap_or(0.0), 0.0);
+    assert_eq!(
+        exporter.sample("dr_exporter_watch_healthy", &[("resource", "pods")]).await.unwrap_or(0.0),
+        0.0
+    );
 
     let all = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch", "create"]}]);
     cluster.ns.grant("blind", all).await;

@@ -41,7 +41,8 @@ async fn the_incident_is_caught_by_a_deployments_name() {
     exporter.wait_for_sample("dr_surface_healthy", &readiness, 1.0, 6 * SECOND).await;
     let liveness = [("surface", "api-server-liveness"), ("decisive", "false")];
     exporter.wait_for_sample("dr_surface_healthy", &liveness, 1.0, 6 * SECOND).await;
-    for check in ["workload_replicas", "readiness_probe", "service_endpoints", "create_dry_run", "node_lease"] {
+    for check in ["workload_replicas", "readiness_probe", "service_endpoints", "create_dry_run", "node_lease"]
+    {
         exporter.status(check, "api-server", "pass").await;
     }
 
@@ -153,7 +154,8 @@ async fn dependencies_are_found_where_the_application_looks_for_them() {
     let queue = listener.local_addr().expect("an address");
     let near = tokio::net::TcpListener::bind((crate::lab::west_ip(), 0)).await.expect("a port");
     let cache = near.local_addr().expect("an address");
-    let places = [("cache", format!("tcp://{cache}")), ("queue", format!("amqp://user:sesame@{queue}/vhost"))];
+    let places =
+        [("cache", format!("tcp://{cache}")), ("queue", format!("amqp://user:sesame@{queue}/vhost"))];
     let places: Vec<_> = places.iter().map(|(key, value)| (*key, value.as_str())).collect();
     cluster.ns.apply(config_map("platform", &places)).await;
     let exporter = Clustered {
@@ -167,7 +169,8 @@ async fn dependencies_are_found_where_the_application_looks_for_them() {
     exporter.status("dependency", "cache", "pass").await;
     exporter.fails("dependency", "queue", "wrong_region").await;
     exporter.verdict("degraded").await;
-    let west = [("dependency", "cache"), ("dependency_region", "us-west-2"), ("expected_region", "us-west-2")];
+    let west =
+        [("dependency", "cache"), ("dependency_region", "us-west-2"), ("expected_region", "us-west-2")];
     assert_eq!(exporter.sample("dr_dependency_endpoint_region", &west).await, Some(1.0));
     let east = [("dependency", "queue"), ("dependency_region", "us-east-1")];
     assert_eq!(exporter.sample("dr_dependency_endpoint_region", &east).await, Some(1.0));
@@ -197,8 +200,9 @@ async fn metrics_and_connections_are_found_through_monitors_and_services() {
     let service = crate::lab::kube::objects::service("plain", "plain", 80, cluster.port);
     cluster.ns.apply(service).await;
     let endpoint = json!({"port": "http", "path": "/metrics"});
-    cluster.ns.apply(crate::lab::kube::objects::service_monitor("plain", "plain", endpoint)).await;
-    let yaml = Clustered::new(kube, cluster.ns.name()).yaml().replace("deployment: api-server", "deployment: plain");
+    cluster.ns.apply(crate::lab::kube::objects::service_monitor("plain", "plain", &endpoint)).await;
+    let yaml =
+        Clustered::new(kube, cluster.ns.name()).yaml().replace("deployment: api-server", "deployment: plain");
     let yaml = yaml.replace("workload: api-server", "workload: plain");
     let exporter = Exporter::start(&yaml).await;
     let wanted = format!(":{}/metrics", cluster.port);
