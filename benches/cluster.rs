@@ -15,7 +15,7 @@ mod pods;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use gauge::Cost;
 use lab::daemon::Daemon;
@@ -38,6 +38,12 @@ struct Row {
     kube_state_metrics: Cost,
 }
 
+/// What we want of dr-exporter, and whether it is so.
+struct Aim {
+    sentence: String,
+    met: bool,
+}
+
 /// In this order, because pods are only ever added.
 const SCENARIOS: [Scenario; 4] = [
     Scenario { pods: 0, watched: pods::OWN },
@@ -50,7 +56,7 @@ const SCENARIOS: [Scenario; 4] = [
 const RUNS: usize = 3;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+async fn main() -> ExitCode {
     let kube = Kube::start().await;
     let mut pods = Pods::new(&kube).await;
     let mut rows = Vec::new();
@@ -71,6 +77,11 @@ async fn main() {
     let file = run::repository().join("docs/benchmarks.md");
     std::fs::write(&file, document(&rows, pods.size().await)).expect("write docs/benchmarks.md");
     println!("wrote {}", file.display());
+    let missed: Vec<_> = aims(&rows).into_iter().filter(|aim| !aim.met).collect();
+    for aim in &missed {
+        eprintln!("missed: {}", aim.sentence);
+    }
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 // === impl Scenario ===
@@ -152,17 +163,39 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
+/// The aims that these rows show, the last of them relative to a cluster without pods.
+fn aims(rows: &[Row]) -> Vec<Aim> {
+    let find = |pods: usize, watched: &str| {
+        let row = rows.iter().find(|row| row.scenario.pods == pods && row.scenario.watched == watched);
+        row.expect("a measured scenario").exporter
+    };
+    let (none, own, others) = (find(0, pods::OWN), find(10_000, pods::OWN), find(10_000, pods::EMPTY));
+    let aim = |what: &str, seen: f64, most: f64, unit: &str| {
+        let met = seen <= most;
+        let word = if met { "met" } else { "missed" };
+        Aim { sentence: format!("{what}: at most {most:.0} {unit}; {seen:.2} {unit}, {word}"), met }
+    };
+    vec![
+        aim("10,000 pods of the Deployment, peak", own.peak, 64.0, "MiB"),
+        aim("10,000 pods of the Deployment, CPU until all is known", own.cpu.as_secs_f64(), 1.0, "s"),
+        aim("10,000 pods of others, peak above that of no pods", others.peak - none.peak, 2.0, "MiB"),
+    ]
+}
+
 /// The whole of `docs/benchmarks.md`.
 fn document(rows: &[Row], size: usize) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let today = jiff::Timestamp::now().to_string();
     let today = today.split('T').next().unwrap_or_default();
+    let aims: String = aims(rows).iter().map(|aim| format!("- {}\n", aim.sentence)).collect();
     format!(
         "<!-- Written by `make bench`. -->\n\
          # Benchmarks\n\n\
          What it costs to watch a Deployment, beside kube-state-metrics {version} with `--resources=pods` in the same run.\n\
          Measured on {today} on {cores} processors; numbers of another machine differ, their proportions less.\n\n\
          {table}\n\
+         What we want:\n\n\
+         {aims}\n\
          A pod is {kilobytes:.1} kB of JSON: 8 variables, three volumes, conditions, managed fields. The API server is a real\n\
          one (kube-apiserver 1.36 on etcd). A program is started, left alone until it uses no processor time for a second, and\n\
          then scraped once to see that it counts every pod; CPU is all it used until then, the time is that of the last moment\n\

@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `api.rs` | the client: create or replace with its status, patch, delete, get; namespaces |
+//! | `kinds.rs` | where each kind lives in the API |
 //! | `access.rs` | kubeconfig files, tokens of service accounts, `kubectl`, `helm` |
 //! | `objects.rs` | Services, nodes with their Leases, claims, quotas, CRDs: one function each |
 //! | `workload.rs` | a Deployment or `StatefulSet` with its pods and statuses |
@@ -11,6 +12,7 @@
 
 mod access;
 mod api;
+mod kinds;
 pub mod objects;
 mod seed;
 mod workload;
