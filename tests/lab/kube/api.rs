@@ -161,7 +161,9 @@ impl KubeApi {
     /// A merge patch (RFC 7396): `null` removes, lists are replaced.
     pub async fn patch(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Value {
         let path = path(kind, None, namespace, name);
-        let answer = self.send(Method::PATCH, &path, MERGE, Some(&patch)).await;
+        // RFC 7396 for an object, RFC 6902 for a list of operations: lists can be changed by the latter only.
+        let kind_of_patch = if patch.is_array() { "application/json-patch+json" } else { MERGE };
+        let answer = self.send(Method::PATCH, &path, kind_of_patch, Some(&patch)).await;
         answer.unwrap_or_else(|refused| panic!("patch {kind} {namespace}/{name}: {refused}"))
     }
 

@@ -35,6 +35,12 @@ const KINDS: &[Kind] = &[
     Kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clusterroles", false),
     Kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
     Kind(
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+        false,
+    ),
+    Kind(
         "ValidatingAdmissionPolicy",
         "admissionregistration.k8s.io/v1",
         "validatingadmissionpolicies",
