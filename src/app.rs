@@ -1,11 +1,12 @@
 //! The composition: builds everything and spawns every task, in reading order. Decides nothing.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crate::clock;
 use crate::config::{Config, Kubernetes, KubernetesMode, Loaded, Region};
+use crate::discovery::prints::Prints;
 use crate::discovery::{Cluster, Wanted, keep_watching};
 use crate::host;
 use crate::leader::{Election, Leadership, identity, keep_leading};
@@ -55,9 +56,18 @@ impl App {
     pub fn new(loaded: &Loaded) -> Self {
         let Loaded { config, .. } = loaded;
         let Plan { declared, asks, wanted } = plan(config);
-        let watches = (wanted != Wanted::default()).then(|| Secrets::new(kubernetes(config)));
+        let watched = wanted != Wanted::default();
         let cluster = Arc::new(Cluster::wanting(wanted));
         let tools = Arc::new(tools(config, cluster.clone()));
+        let watches = watched.then(|| tools.secrets.clone());
+        let prints = Arc::new(Prints {
+            cluster: cluster.clone(),
+            secrets: tools.secrets.clone(),
+            site: config.site.name.clone(),
+            region: config.site.region.clone(),
+            key: config.kubernetes.fingerprint_key.clone(),
+            read: RwLock::default(),
+        });
         let probes = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
         let lease =
             config.high_availability.as_ref().map(|high_availability| high_availability.lease.clone());
@@ -79,6 +89,7 @@ impl App {
             declared: Arc::new(declared),
             ledger,
             cluster,
+            prints,
             leadership,
             shard: shard::of(config),
             now: clock::now,
@@ -113,6 +124,7 @@ impl App {
         let addresses = bound.addresses();
         if let Some(way) = watches {
             tasks.spawn("watches", keep_watching(view.cluster.clone(), way));
+            tasks.spawn("fingerprints", view.prints.clone().keep_reading());
         }
         scheduler.start(probes, &mut tasks);
         if let Some(election) = election {

@@ -15,6 +15,7 @@ pub mod learnt;
 pub mod lookup;
 pub mod metrics_port;
 pub mod objects;
+pub mod prints;
 pub mod read;
 pub mod recipe;
 pub mod services;

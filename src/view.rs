@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::discovery::Cluster;
 use crate::discovery::learnt::learnt;
+use crate::discovery::prints::Prints;
 use crate::leader::{Leadership, Standing, TookOver};
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
@@ -23,6 +24,8 @@ pub struct View {
     pub ledger: Arc<Ledger>,
     /// What the cluster says.
     pub cluster: Arc<Cluster>,
+    /// What the site runs, as hashes.
+    pub prints: Arc<Prints>,
     /// Whether we are the one of several replicas that probes.
     pub leadership: Leadership,
     /// Which of several exporters this is, if they share the systems among them.
@@ -72,6 +75,7 @@ impl View {
                 system.learnt = system.declared.workloads.iter().map(of).collect();
             }
         });
+        report.fingerprints = self.prints.now();
         report
     }
 

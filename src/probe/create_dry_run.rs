@@ -102,12 +102,12 @@ impl CreateDryRun {
         let client = self.tools.secrets.client().await;
         let client =
             client.map_err(|why| Gap::new(GapReason::NotFound, format!("no pod can be tried: {why}")))?;
-        let workload = self.read(&client, attempt.left().saturating_sub(RESERVE)).await?;
+        let workload = self.read(&client, reserved(attempt)).await?;
         let Some(pod) = pod::of(&self.spec.workload, &workload) else {
             let words = format!("{} has no template that a pod could be made of", self.spec.workload);
             return Err(Gap::new(GapReason::Unsupported, words));
         };
-        let patience = attempt.left().saturating_sub(RESERVE);
+        let patience = reserved(attempt);
         let request = dry_run(self.spec.workload.namespace(), patience, &pod);
         match exchange(&client, request, patience).await {
             Reply::Object(made) if made["kind"] == "Pod" => {
@@ -207,6 +207,12 @@ impl Probe for CreateDryRun {
         };
         attempt.answer(0, answer.with(fact));
     }
+}
+
+/// What is left of an attempt but for what the questions afterwards need; of a short one they get a third.
+fn reserved(attempt: &Attempt) -> Duration {
+    let left = attempt.left();
+    left - RESERVE.min(left / 3)
 }
 
 /// The request that creates a pod as a dry run; the only one here that could create anything, so that the parameter

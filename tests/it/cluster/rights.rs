@@ -12,14 +12,14 @@ async fn grant(kube: &Kube, namespace: &str, yaml: &str) -> String {
     let dir = crate::lab::scratch_dir("rbac");
     let file = dir.join("config.yaml");
     std::fs::write(&file, yaml).expect("write the configuration");
-    let printed = Exporter::run(&[
-        "rbac",
-        &file.display().to_string(),
-        "--namespace",
-        namespace,
-        "--service-account",
-        "dr-exporter",
-    ]);
+    // With the rights of whoever grants them, as kubectl would.
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+        .env("KUBECONFIG", kube.kubeconfig_for_admin())
+        .arg("rbac")
+        .arg(&file)
+        .args(["--namespace", namespace, "--service-account", "dr-exporter"])
+        .output()
+        .expect("run dr-exporter");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let text = String::from_utf8(printed.stdout).expect("text");
     kube.apply_yaml(&text).await;

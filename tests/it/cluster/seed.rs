@@ -33,7 +33,6 @@ async fn the_incident_is_caught_by_a_deployments_name() {
         cluster.ns.name(),
     );
     let exporter = Exporter::start(&yaml).await;
-    exporter.pages().await;
     exporter.fails("db_endpoint_region", "orders", "wrong_region").await;
     let region = [("db", "orders"), ("db_region", "us-east-1"), ("expected_region", "us-west-2")];
     assert_eq!(exporter.sample("dr_db_endpoint_region", &region).await, Some(1.0));
@@ -41,6 +40,7 @@ async fn the_incident_is_caught_by_a_deployments_name() {
     exporter.wait_for_sample("dr_surface_healthy", &readiness, 1.0, 6 * SECOND).await;
     let liveness = [("surface", "api-server-liveness"), ("decisive", "false")];
     exporter.wait_for_sample("dr_surface_healthy", &liveness, 1.0, 6 * SECOND).await;
+    exporter.pages().await;
     for check in ["workload_replicas", "readiness_probe", "service_endpoints", "create_dry_run", "node_lease"]
     {
         exporter.status(check, "api-server", "pass").await;
@@ -54,9 +54,9 @@ async fn the_incident_is_caught_by_a_deployments_name() {
         );
     };
     says("database", "Secret orders-db", "DATABASE_URL");
-    says("readiness", &format!(":{}/ready", cluster.port), "readiness probe");
-    says("liveness", &format!(":{}/health", cluster.port), "liveness probe");
-    says("metrics", &format!(":{}/metrics", cluster.port), "prometheus.io");
+    says("readiness", &format!("/ready by HTTP on port {}", cluster.port), "readiness probe");
+    says("liveness", &format!("/health by HTTP on port {}", cluster.port), "liveness probe");
+    says("metrics", &format!("/metrics by HTTP on port {}", cluster.port), "prometheus.io");
     says("Service", "a1b2c3-dr-west.us-west-2.elb.amazonaws.com", "api-server");
     says("Service", "health-check", "");
     assert!(!exporter.report().await.to_string().contains("lab-app"), "the password");
@@ -205,7 +205,7 @@ async fn metrics_and_connections_are_found_through_monitors_and_services() {
         Clustered::new(kube, cluster.ns.name()).yaml().replace("deployment: api-server", "deployment: plain");
     let yaml = yaml.replace("workload: api-server", "workload: plain");
     let exporter = Exporter::start(&yaml).await;
-    let wanted = format!(":{}/metrics", cluster.port);
+    let wanted = format!("/metrics by HTTP on port {}", cluster.port);
     eventually("the metrics are found", 6 * SECOND, async || {
         let learnt = learnt(&exporter).await;
         let found = learnt.iter().any(|[what, value, from]| {
