@@ -20,13 +20,13 @@ pub static KIND: Kind = Kind {
             placed by `host_suffixes`, else by a part of its name that is a configured region or begins with one and a \
             hyphen, else by its addresses, resolved anew each time. A registry in another region than the site's fails: it is \
             away when the site is needed. A pod that waits because it cannot get its image fails, too. A registry in none of \
-            the configured regions passes and is named. Nobody asks the registry itself, nor whether it holds the image.",
+            the configured regions passes and is named; one whose name does not resolve here is skipped, since nodes may use a \
+            mirror. Nobody asks the registry itself, nor whether it holds the image.",
     example: "regions:\n  us-east-1: {cidrs: [10.0.0.0/16]}\n  us-west-2: {cidrs: [10.1.0.0/16]}\nsystems:\n  - name: orders\n    workloads: [{namespace: prod, deployment: api-server}]",
     metrics: &[],
     reasons: &[&[
         Reason::WrongRegion,
         Reason::Missing,
-        Reason::Dns,
         Reason::Unreachable,
         Reason::Misconfigured,
         Reason::Internal,
@@ -105,8 +105,10 @@ impl Probe for ImageOrigin {
     }
 
     async fn ask(&self, attempt: &Attempt) {
-        // Silence of a name server is our blindness, not the registry's fault: it must not become a timeout.
-        attempt.answer(0, Answer::blind(Reason::Dns, "no name server gave an answer in time"));
+        // Silence of a name server is no fault of the registry: it must not become a timeout.
+        let silence =
+            "the region of the registry cannot be told from here: no name server gave an answer in time";
+        attempt.answer(0, Answer::skipped(silence));
         let seen = self.tools.cluster.read(|inventory| look(inventory, &self.spec.workload));
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen.clone());
         let answer = match seen {

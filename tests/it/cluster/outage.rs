@@ -29,7 +29,8 @@ async fn a_minute_without_the_api_accuses_nobody_and_clears_nobody() {
     let good = Clustered::new(&kube, fine.ns.name()).start().await;
     let bad = Clustered::new(&kube, ill.ns.name()).start().await;
     good.is_fine().await;
-    bad.pages().await;
+    let page = [("system", "orders")];
+    bad.wait_for_sample("dr_healthy_but_unusable", &page, 1.0, 10 * SECOND).await;
 
     kube.kill();
     let minute = Duration::from_secs(60);
@@ -44,5 +45,5 @@ async fn a_minute_without_the_api_accuses_nobody_and_clears_nobody() {
     kube.start_again().await;
     good.wait_for_sample("dr_exporter_watch_healthy", &pods, 1.0, 20 * SECOND).await;
     good.is_fine().await;
-    bad.pages().await;
+    bad.wait_for_sample("dr_healthy_but_unusable", &page, 1.0, 10 * SECOND).await;
 }

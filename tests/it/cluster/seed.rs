@@ -56,9 +56,9 @@ async fn the_incident_is_caught_by_a_deployments_name() {
     says("database", "Secret orders-db", "DATABASE_URL");
     says("readiness", &format!("/ready by HTTP on port {}", cluster.port), "readiness probe");
     says("liveness", &format!("/health by HTTP on port {}", cluster.port), "liveness probe");
-    says("metrics", &format!("/metrics by HTTP on port {}", cluster.port), "prometheus.io");
+    says("metrics", &format!("/metrics by HTTP on port {}", cluster.port), "annotations of the pods");
     says("Service", "a1b2c3-dr-west.us-west-2.elb.amazonaws.com", "api-server");
-    says("Service", "health-check", "");
+    says("Service health-check", "3 of 3 endpoints ready", "health-check");
     assert!(!exporter.report().await.to_string().contains("lab-app"), "the password");
 
     // The repair: the Secret is read again at the next attempt, nothing is restarted.
