@@ -96,7 +96,7 @@ pub fn manifests(config: &Config, known: &BTreeMap<Workload, References>, accoun
     let mut out = Stream::new(account);
     for (namespace, rules) in spaces {
         let remarks = rules.remarks.clone();
-        out.role(Some(&namespace), &remarks, rules.into_values());
+        out.role(Some(&namespace), &remarks, &rules.into_values());
     }
     out.cluster_role(config, &workloads);
     if config.kubernetes.create_dry_run && !workloads.is_empty() {
@@ -224,7 +224,7 @@ impl<'a> Stream<'a> {
     }
 
     /// A Role with its binding, or both for the cluster.
-    fn role(&mut self, namespace: Option<&str>, remarks: &[String], rules: Vec<Value>) {
+    fn role(&mut self, namespace: Option<&str>, remarks: &[String], rules: &[Value]) {
         let prefix = if namespace.is_some() { "" } else { "Cluster" };
         let (role, binding) = (format!("{prefix}Role"), format!("{prefix}RoleBinding"));
         let metadata = self.metadata(namespace);
@@ -232,8 +232,8 @@ impl<'a> Stream<'a> {
         let bound = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": binding,
-            "metadata": metadata.clone(),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role.clone(), "name": metadata["name"].clone()},
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": metadata["name"]},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": home}],
         });
         let role = json!({
@@ -258,7 +258,7 @@ impl<'a> Stream<'a> {
             rules.push(rule("storage.k8s.io", &["storageclasses"], &READ, None));
         }
         if !rules.is_empty() {
-            self.role(None, &[], rules);
+            self.role(None, &[], &rules);
         }
     }
 
@@ -271,7 +271,7 @@ impl<'a> Stream<'a> {
         let policy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",
-            "metadata": metadata.clone(),
+            "metadata": metadata,
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {"resourceRules": [
@@ -291,8 +291,8 @@ impl<'a> Stream<'a> {
         let binding = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": metadata.clone(),
-            "spec": {"policyName": metadata["name"].clone(), "validationActions": ["Deny"]},
+            "metadata": metadata,
+            "spec": {"policyName": metadata["name"], "validationActions": ["Deny"]},
         });
         self.push(&[remark.to_owned()], &policy);
         self.push(&[], &binding);

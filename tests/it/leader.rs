@@ -29,7 +29,10 @@ impl Witness {
         let asked: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
         let noted = Arc::clone(&asked);
         let (address, task) = serve(lab_ip(), move |request| {
-            noted.lock().unwrap().push((Instant::now(), request.uri().path().to_owned()));
+            noted
+                .lock()
+                .expect("no panic while it is held")
+                .push((Instant::now(), request.uri().path().to_owned()));
             async { respond(StatusCode::OK, "text/plain", "fine") }
         })
         .await;
@@ -38,7 +41,7 @@ impl Witness {
 
     /// When a replica asked since then.
     fn asked(&self, path: &str, since: Instant) -> Vec<Instant> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect("no panic while it is held");
         asked.iter().filter(|(at, who)| who == path && *at >= since).map(|(at, _)| *at).collect()
     }
 }
@@ -56,16 +59,16 @@ fn config(namespace: &str, kubeconfig: &Path, witness: &Witness, path: &str) -> 
 /// What `dr-exporter rbac` prints for a configuration.
 fn rbac(config: &str, kubeconfig: &Path, flags: &[&str]) -> String {
     let file = scratch_dir("rbac").join("config.yaml");
-    std::fs::write(&file, config).unwrap();
+    std::fs::write(&file, config).expect("write the configuration");
     let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
         .arg("rbac")
         .arg(&file)
         .args(flags)
         .env("KUBECONFIG", kubeconfig)
         .output()
-        .unwrap();
+        .expect("run dr-exporter");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// Replicas of one exporter with an account that may do what the configuration needs and nothing else.
@@ -83,7 +86,7 @@ impl<'k> Replicas<'k> {
         let admin = kube.kubeconfig_for_admin();
         let config = config(namespace.name(), &admin, &witness, "/");
         let rights = rbac(&config, &admin, &["--namespace", namespace.name()]);
-        kube.try_kubectl(&["apply", "-f", "-"], &rights).await.unwrap();
+        kube.try_kubectl(&["apply", "-f", "-"], &rights).await.expect("the rights are taken");
         let kubeconfig = kube.kubeconfig_for_service_account(namespace.name(), "dr-exporter").await;
         Self { namespace, kubeconfig, witness }
     }
@@ -214,7 +217,7 @@ async fn the_printed_rights_are_taken_and_are_the_least() {
          systems: [{{name: orders, workloads: [{{namespace: {name}, deployment: api-server}}]}}]\n"
     );
     let rights = rbac(&config, &kube.kubeconfig_for_admin(), &["--namespace", name]);
-    kube.try_kubectl(&["apply", "-f", "-"], &rights).await.unwrap();
+    kube.try_kubectl(&["apply", "-f", "-"], &rights).await.expect("the rights are taken");
 
     let account = kube.as_service_account(name, "dr-exporter").await;
     account.get("Secret", name, "orders-db").await;
