@@ -102,8 +102,21 @@ impl Database {
         while gone.strong_count() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        *reserved = Some(bind(self.address())?);
+        *reserved = Some(self.bind_again().await?);
         Ok(())
+    }
+
+    /// The port is not free while the kernel has not yet forgotten who came last, which takes some milliseconds.
+    async fn bind_again(&self) -> io::Result<TcpSocket> {
+        for _ in 0..100 {
+            match bind(self.address()) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                bound => return bound,
+            }
+        }
+        bind(self.address())
     }
 
     /// Serves clients whenever the port is open. Never ends by itself; dropping it cuts every connection.

@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_way_to_the_api_secrets_are_not_seen_which_accuses_nobody() {
         let gap = look("sslmode=require&sslcert=/keys/tls.crt&sslkey=/keys/tls.key", None).await.unwrap_err();
-        assert_eq!(gap.reason, None, "{}", gap.detail);
+        assert_eq!(gap.reason, Some(GapReason::NotFound), "{}", gap.detail);
         let gap = look("sslmode=require&sslcert=/app/tls.crt&sslkey=/app/tls.key", None).await.unwrap_err();
         assert!(gap.detail.contains("give `endpoint.url`"), "{}", gap.detail);
     }

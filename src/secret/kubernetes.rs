@@ -91,6 +91,7 @@ impl Secrets {
                 Err(Why::blind(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs())))
             }
             Ok(Ok(secret)) => Ok(secret),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
             Ok(Err(kube::Error::Api(status))) => Err(refusal(status.code, namespace, name)),
             // The text of the other errors may quote headers or bodies.
             Ok(Err(_)) => Err(Why::blind("the Kubernetes API cannot be reached".to_owned())),
