@@ -27,6 +27,10 @@ fmt: ## format the code
 docs: ## write docs/ again from the code
 	cargo run --locked --quiet -- docs write docs
 
+deploy-check: lab ## everything below deploy/, rendered, validated and put before a real API server
+	cargo build --locked
+	tests/lab/deploy-check --lab --exporter $(or $(CARGO_TARGET_DIR),target)/debug/dr-exporter
+
 deny: ## licences, bans and sources of the dependencies
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo/bin/cargo-deny \
 	  || cargo install --locked --root $(CACHE)/cargo cargo-deny@0.20.2
