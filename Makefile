@@ -29,7 +29,7 @@ docs: ## write docs/ again from the code
 
 deploy-check: lab ## everything below deploy/, rendered, validated and put before a real API server
 	cargo build --locked
-	tests/lab/deploy-check --lab --exporter $(or $(CARGO_TARGET_DIR),target)/debug/dr-exporter
+	tests/lab/deploy-check --lab --crd tests/lab/deploy/crds.yaml --exporter $(or $(CARGO_TARGET_DIR),target)/debug/dr-exporter
 
 deny: ## licences, bans and sources of the dependencies
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo/bin/cargo-deny \
