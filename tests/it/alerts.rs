@@ -116,7 +116,8 @@ fn yaml<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 }
 
 fn rules() -> Vec<Rule> {
-    let groups = files(&alerts_dir(), ".rules.yaml").into_iter().flat_map(|file| yaml::<RuleFile>(&file).groups);
+    let groups =
+        files(&alerts_dir(), ".rules.yaml").into_iter().flat_map(|file| yaml::<RuleFile>(&file).groups);
     groups.flat_map(|group| group.rules).collect()
 }
 
@@ -167,7 +168,8 @@ fn every_selector_names_what_the_exporter_really_exposes() {
         let labels = known.labels_of(&expr, rule.name());
         for (annotation, text) in &rule.annotations {
             for part in text.split("$labels.").skip(1) {
-                let label: String = part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let label: String =
+                    part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
                 assert!(
                     labels.contains(&label),
                     "{}: {annotation} uses {label}, but the alert has {labels:?}",
@@ -197,7 +199,11 @@ fn alerts_say_what_whoever_is_called_needs() {
     for (name, Rule { labels, annotations, pending, keep_firing_for, expr, .. }) in alerts() {
         let severity = labels.get("severity").unwrap_or_else(|| panic!("{name} has no severity"));
         assert!(["critical", "warning", "info"].contains(&severity.as_str()), "{name}: severity {severity}");
-        assert_eq!(labels.len(), 1, "{name}: a label beside the severity changes who is grouped and inhibited");
+        assert_eq!(
+            labels.len(),
+            1,
+            "{name}: a label beside the severity changes who is grouped and inhibited"
+        );
         for needed in ["summary", "description", "runbook_url", "dashboard_url"] {
             let text = annotations.get(needed).unwrap_or_else(|| panic!("{name} has no {needed}"));
             assert!(!text.trim().is_empty(), "{name}: {needed} is empty");
@@ -212,7 +218,10 @@ fn alerts_say_what_whoever_is_called_needs() {
         let measured = severity != "info";
         assert_eq!(pending.is_some(), measured, "{name}: `for`");
         assert_eq!(keep_firing_for.is_some(), measured, "{name}: `keep_firing_for`");
-        assert!(promql::decides(&parse(&expr).expect("an expression")), "{name} would fire for whatever there is");
+        assert!(
+            promql::decides(&parse(&expr).expect("an expression")),
+            "{name} would fire for whatever there is"
+        );
     }
 }
 
@@ -244,10 +253,14 @@ fn each_alert_has_a_test_and_a_runbook_and_no_other_is_there() {
 fn each_test_shows_its_alert_firing_in_full_and_silent_with_and_without_a_cluster() {
     for (name, rule) in alerts() {
         let file: TestFile = yaml(&alerts_dir().join(format!("tests/{name}.test.yaml")));
-        let expected: Vec<_> =
-            file.tests.iter().flat_map(|case| &case.alert_rule_test).filter(|e| e.alertname == name).collect();
+        let expected: Vec<_> = file
+            .tests
+            .iter()
+            .flat_map(|case| &case.alert_rule_test)
+            .filter(|e| e.alertname == name)
+            .collect();
         let fired: Vec<_> = expected.iter().flat_map(|e| &e.exp_alerts).collect();
-        assert!(expected.iter().any(|e| e.exp_alerts.is_empty()) || name == "DrHeartbeat", "{name}: never silent");
+        assert!(expected.iter().any(|e| e.exp_alerts.is_empty()), "{name}: never silent");
         for clustered in [true, false] {
             let one = fired.iter().any(|alert| alert.exp_labels.contains_key("cluster") == clustered);
             assert!(one, "{name}: never fires with cluster = {clustered}");
@@ -283,17 +296,26 @@ fn every_check_has_an_alert_and_the_last_resort_has_the_others() {
     let mut excluded = BTreeSet::new();
     for (name, rule) in alerts.iter().filter(|(_, rule)| rule.labels["severity"] == "warning") {
         let expr = rule.parsed();
-        for selector in selectors(&expr).iter().filter(|s| s.name.as_deref() == Some("check:dr_check_failing:min")) {
+        for selector in
+            selectors(&expr).iter().filter(|s| s.name.as_deref() == Some("check:dr_check_failing:min"))
+        {
             for matcher in &selector.matchers.matchers {
                 match (name.as_str(), matcher.name.as_str()) {
-                    ("DrCheckFailing", "check") => excluded.extend(matcher.value.split('|').map(str::to_owned)),
-                    (_, "check") => assert!(own.insert(matcher.value.clone()), "two alerts for {}", matcher.value),
+                    ("DrCheckFailing", "check") => {
+                        excluded.extend(matcher.value.split('|').map(str::to_owned))
+                    }
+                    (_, "check") => {
+                        assert!(own.insert(matcher.value.clone()), "two alerts for {}", matcher.value)
+                    }
                     _ => {}
                 }
             }
         }
     }
-    assert_eq!(excluded, own, "DrCheckFailing must leave out exactly the checks that have an alert of their own");
+    assert_eq!(
+        excluded, own,
+        "DrCheckFailing must leave out exactly the checks that have an alert of their own"
+    );
     let checks: BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str().to_owned()).collect();
     assert!(own.is_subset(&checks), "{:?}", own.difference(&checks));
 }
@@ -318,7 +340,11 @@ fn runbooks_can_be_followed_at_night() {
             selectors(&expr).into_iter().for_each(|selector| known.check(selector, &name));
         }
         assert!(text.contains("What not to do:"), "{name}: says nothing of what not to do");
-        assert_eq!(text.matches("terraform apply").count(), text.matches(NEVER).count(), "{name}: advises it");
+        assert_eq!(
+            text.matches("terraform apply").count(),
+            text.matches(NEVER).count(),
+            "{name}: advises it"
+        );
         if rule.labels["severity"] == "critical" {
             assert!(text.contains(NEVER), "{name}: a page warns of `terraform apply`");
         }
@@ -348,7 +374,8 @@ fn promtool_agrees(version: PromVersion) {
     for arguments in [("check", rules), ("test", tests)] {
         let (verb, files) = arguments;
         let out = Command::new(&tool).args([verb, "rules"]).args(&files).output().expect("promtool starts");
-        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let said =
+            [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         assert!(out.status.success(), "{} {verb} rules: {said}", tool.display());
     }
 }

@@ -47,7 +47,9 @@ pub fn exported() -> Known {
     for metric in all() {
         let names: Vec<String> = match metric.shape {
             Shape::Gauge | Shape::Counter => vec![metric.name.to_owned()],
-            Shape::Histogram(_) => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).into(),
+            Shape::Histogram(_) => {
+                ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).into()
+            }
         };
         for name in names {
             let more: &[&str] = if name.ends_with("_bucket") { &["le"] } else { &[] };
@@ -60,7 +62,10 @@ pub fn exported() -> Known {
         }
     }
     for (name, labels) in ANNOUNCED {
-        assert!(all().iter().all(|metric| metric.name != *name), "{name} has come: delete its row in ANNOUNCED");
+        assert!(
+            all().iter().all(|metric| metric.name != *name),
+            "{name} has come: delete its row in ANNOUNCED"
+        );
         known.add_exported(name, labels);
     }
     known
@@ -82,7 +87,8 @@ fn each_id_of_the_catalogue_has_an_answer_or_a_named_gap() {
     let alerts: BTreeSet<_> = alerts().into_keys().collect();
     let mut tests = stems(&alerts_dir().join("tests"), ".test.yaml");
     tests.insert("tests/it".to_owned());
-    let known: BTreeSet<_> = all().iter().map(|m| m.name).chain(ANNOUNCED.iter().map(|(name, _)| *name)).collect();
+    let known: BTreeSet<_> =
+        all().iter().map(|m| m.name).chain(ANNOUNCED.iter().map(|(name, _)| *name)).collect();
     let checks: BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str()).collect();
     let entries = entries();
     let ids: Vec<_> = entries.iter().map(|entry| number(&entry.id)).collect();
@@ -100,13 +106,19 @@ fn each_id_of_the_catalogue_has_an_answer_or_a_named_gap() {
         }
         for alert in fired {
             assert!(alerts.contains(alert), "{id}: there is no alert {alert}");
-            assert!(shown.contains(alert) || shown.iter().any(|s| s == "incident"), "{id}: {alert} is not in its tests");
+            assert!(
+                shown.contains(alert) || shown.iter().any(|s| s == "incident"),
+                "{id}: {alert} is not in its tests"
+            );
         }
         for test in shown {
             assert!(tests.contains(test), "{id}: there is no test {test}");
         }
         assert!(gap.is_some() || !shown.is_empty(), "{id} has neither a test nor a gap");
-        assert!(gap.is_some() || id.starts_with('T') || !fired.is_empty(), "{id} has neither an alert nor a gap");
+        assert!(
+            gap.is_some() || id.starts_with('T') || !fired.is_empty(),
+            "{id} has neither an alert nor a gap"
+        );
     }
     let answered: BTreeSet<_> = entries.iter().flat_map(|entry| entry.alerts.iter().cloned()).collect();
     assert!(answered.is_subset(&alerts));
@@ -122,13 +134,18 @@ fn the_tables_in_docs_are_what_the_files_say() {
             std::fs::write(&path, format!("{head}<!-- generated -->\n{made}")).expect("write the table");
         }
         let text = read(&path);
-        let (_, table) = text.split_once("<!-- generated -->\n").unwrap_or_else(|| panic!("{file} has no mark"));
-        assert!(table == made, "{file} is not what the files say: DR_WRITE_DOCS=1 cargo test --test it alerts::catalogue");
+        let (_, table) =
+            text.split_once("<!-- generated -->\n").unwrap_or_else(|| panic!("{file} has no mark"));
+        assert!(
+            table == made,
+            "{file} is not what the files say: DR_WRITE_DOCS=1 cargo test --test it alerts::catalogue"
+        );
     }
 }
 
 fn ids_table() -> String {
-    let mut text = "| id | what | checks | metrics | alerts | tests | gap |\n|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| id | what | checks | metrics | alerts | tests | gap |\n|---|---|---|---|---|---|---|\n".to_owned();
     let code = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
     for Entry { id, what, checks, metrics, alerts, tests, gap } in entries() {
         let runbook = |name: &String| format!("[{name}](../alerts/runbooks/{name}.md)");
@@ -139,8 +156,13 @@ fn ids_table() -> String {
         };
         let tests = tests.iter().map(test).collect::<Vec<_>>().join(" ");
         let gap = gap.unwrap_or_default();
-        writeln!(text, "| {id} | {what} | {} | {} | {alerts} | {tests} | {gap} |", code(&checks), code(&metrics))
-            .expect("write to a string");
+        writeln!(
+            text,
+            "| {id} | {what} | {} | {} | {alerts} | {tests} | {gap} |",
+            code(&checks),
+            code(&metrics)
+        )
+        .expect("write to a string");
     }
     text
 }

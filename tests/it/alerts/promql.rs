@@ -49,7 +49,10 @@ impl Known {
     pub fn check(&self, selector: &VectorSelector, place: &str) {
         let name = selector.name.as_deref().unwrap_or_else(|| panic!("{place}: {selector} has no name"));
         let labels = self.labels.get(name).unwrap_or_else(|| panic!("{place}: there is no metric {name}"));
-        assert!(selector.matchers.or_matchers.is_empty(), "{place}: {selector}: Prometheus 2 knows no `or` there");
+        assert!(
+            selector.matchers.or_matchers.is_empty(),
+            "{place}: {selector}: Prometheus 2 knows no `or` there"
+        );
         for Matcher { op, name: label, value } in &selector.matchers.matchers {
             assert!(labels.contains(label), "{place}: {name} has no label {label}, but {labels:?}");
             let Some(values) = self.values.get(&(name.to_owned(), label.clone())) else { continue };

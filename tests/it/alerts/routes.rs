@@ -100,7 +100,9 @@ fn what_is_held_back_is_about_the_same_site_and_never_the_heartbeat() {
     for Inhibition { source_matchers, target_matchers, equal } in &inhibit_rules {
         assert!(equal.contains("cluster") && equal.contains("site"), "{source_matchers:?}: equal {equal:?}");
         let hit = |matchers: &[String]| -> BTreeSet<&str> {
-            let of = |(name, rule): &(&String, &super::Rule)| matches(matchers, &labels(name, &rule.labels["severity"]));
+            let of = |(name, rule): &(&String, &super::Rule)| {
+                matches(matchers, &labels(name, &rule.labels["severity"]))
+            };
             alerts.iter().filter(of).map(|(name, _)| name.as_str()).collect()
         };
         let (sources, targets) = (hit(source_matchers), hit(target_matchers));
@@ -108,28 +110,45 @@ fn what_is_held_back_is_about_the_same_site_and_never_the_heartbeat() {
         assert!(!targets.contains("DrHeartbeat"), "{source_matchers:?} holds back the heartbeat");
         assert!(sources.is_disjoint(&targets), "{source_matchers:?} holds back itself");
         // Identity is never gated, and nothing that is declared may hold back a page.
-        assert!(!targets.contains("DrSiteIdentityWrong"), "{source_matchers:?} holds back the wrong identity");
+        assert!(
+            !targets.contains("DrSiteIdentityWrong"),
+            "{source_matchers:?} holds back the wrong identity"
+        );
         let declared = sources.contains("DrMaintenance") || sources.contains("DrDrill");
         let pages = targets.iter().filter(|name| alerts[**name].labels["severity"] == "critical").count();
         assert!(!declared || pages == 0, "{source_matchers:?} holds back pages");
     }
     let details = |page: &str| -> BTreeSet<&str> {
-        let rules = inhibit_rules.iter().filter(|rule| matches(&rule.source_matchers, &labels(page, "critical")));
+        let rules =
+            inhibit_rules.iter().filter(|rule| matches(&rule.source_matchers, &labels(page, "critical")));
         rules
             .flat_map(|rule| {
                 alerts
                     .iter()
-                    .filter(|(name, alert)| matches(&rule.target_matchers, &labels(name, &alert.labels["severity"])))
+                    .filter(|(name, alert)| {
+                        matches(&rule.target_matchers, &labels(name, &alert.labels["severity"]))
+                    })
                     .map(|(name, _)| name.as_str())
             })
             .collect()
     };
     for page in ["DrSiteHealthyButUnusable", "DrSiteUnusable"] {
         let details = details(page);
-        for detail in ["DrSyntheticQueryFailing", "DrDatabaseInWrongRegion", "DrSurfaceContradicted", "DrPodsCannotStart"] {
+        for detail in [
+            "DrSyntheticQueryFailing",
+            "DrDatabaseInWrongRegion",
+            "DrSurfaceContradicted",
+            "DrPodsCannotStart",
+        ] {
             assert!(details.contains(detail), "{page} does not hold back {detail}");
         }
-        for watcher in ["DrSystemUnwatched", "DrObservationsStale", "DrVerdictUnknown", "DrReplicasDisagree", "DrCheckStale"] {
+        for watcher in [
+            "DrSystemUnwatched",
+            "DrObservationsStale",
+            "DrVerdictUnknown",
+            "DrReplicasDisagree",
+            "DrCheckStale",
+        ] {
             assert!(!details.contains(watcher), "{page} holds back {watcher}");
         }
     }
