@@ -302,10 +302,10 @@ fn every_check_has_an_alert_and_the_last_resort_has_the_others() {
             for matcher in &selector.matchers.matchers {
                 match (name.as_str(), matcher.name.as_str()) {
                     ("DrCheckFailing", "check") => {
-                        excluded.extend(matcher.value.split('|').map(str::to_owned))
+                        excluded.extend(matcher.value.split('|').map(str::to_owned));
                     }
                     (_, "check") => {
-                        assert!(own.insert(matcher.value.clone()), "two alerts for {}", matcher.value)
+                        assert!(own.insert(matcher.value.clone()), "two alerts for {}", matcher.value);
                     }
                     _ => {}
                 }
