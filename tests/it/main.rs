@@ -1,6 +1,7 @@
 //! Integration tests: the real binary against real components.
 mod cli;
 mod cluster;
+mod dashboards;
 mod database;
 mod demo;
 #[path = "../lab/lab.rs"]
