@@ -64,8 +64,8 @@ struct World {
 }
 
 impl World {
-    /// The incident of the seed with everything configured; a site that is well; one of which nobody knows; one that is
-    /// wired to a dependency far away; and one whose exporter will be gone.
+    /// The incident of the seed with everything configured; a site that is well; one of which nobody knows; one with a
+    /// flaw; and one whose exporter will be gone.
     async fn start() -> Self {
         let kube = Kube::shared().await;
         let pair = PgPair::start().await;
@@ -98,9 +98,12 @@ impl World {
         let named = |config: &Config, name: &str| config.yaml().replace("dr-west", name);
         let well = format!("sharding: {{shards: 1, ordinal: 0}}\n{}", named(&site.config(), "dr-south"));
         let unheard = App::start("west", west_ip(), "postgresql://app@127.20.0.1:1/orders").await;
-        let silent = Config::default().surface("health", &unheard.url("/health"), "decisive: true");
+        // Its own health check says that it cannot reach its database: a proven flaw that ends no failover by itself.
+        let honest = Config::default().surface("health", &unheard.url("/health"), "decisive: true");
+        // Nothing is tried there that would show that it can do the work.
+        let untried = Config::default().surface("health", &site.app.url("/health"), "decisive: true");
         let mut exporters = Vec::new();
-        for yaml in [&incident, &well, &named(&silent, "dr-north")] {
+        for yaml in [&incident, &well, &named(&untried, "dr-north"), &named(&honest, "dr-east")] {
             exporters.push(Exporter::start(yaml).await);
         }
         let gone = Exporter::start(&named(&site.config(), "dr-gone")).await;
@@ -174,7 +177,7 @@ async fn choices(server: &Prometheus, uid: &str, dashboard: &Value, labelled: bo
             "job" => &["dr-exporter"],
             "cluster" if labelled => &["here"],
             "cluster" => &[],
-            "site" => &["dr-west", "dr-south", "dr-north"],
+            "site" => &["dr-west", "dr-south", "dr-north", "dr-east"],
             "system" => &["orders"],
             "instance" => continue,
             other => panic!("{other} is not known here"),
@@ -184,6 +187,58 @@ async fn choices(server: &Prometheus, uid: &str, dashboard: &Value, labelled: bo
         }
     }
     missing
+}
+
+/// What the fleet shows is what happened, and the worst is at the top.
+async fn the_fleet_tells_the_truth(server: &Prometheus, fleet: &Value, choices: &[(&str, &str)]) {
+    let queries = |title: &str| {
+        let panel = list(&fleet["panels"]).iter().find(|panel| panel["title"] == title).expect("a panel");
+        let queries = list(&panel["targets"]).iter();
+        queries.map(|target| chosen(text(&target["expr"]), choices)).collect::<Vec<_>>()
+    };
+    for (title, count) in [
+        ("Says healthy, is unusable", 1.0),
+        ("Unusable", 1.0),
+        ("Not watched any more", 1.0),
+        ("Unknown", 1.0),
+        ("Degraded", 1.0),
+        ("Usable", 1.0),
+    ] {
+        let found = server.query(&queries(title)[0]).await;
+        assert!(matches!(found.as_slice(), [(_, value)] if *value == count), "{title}: {found:?}");
+    }
+    let reality = queries("Sites and systems").swap_remove(1);
+    let mut sites: Vec<_> = server
+        .query(&reality)
+        .await
+        .into_iter()
+        .map(|(labels, value)| (labels["site"].clone(), value))
+        .collect();
+    sites.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let wanted = [("dr-west", 6.0), ("dr-gone", 4.0), ("dr-north", 3.0), ("dr-east", 2.0), ("dr-south", 1.0)];
+    assert_eq!(sites, wanted.map(|(site, value)| (site.to_owned(), value)));
+    let mut groups = Vec::new();
+    for query in queries("Verdicts over time, the worst of now at the top") {
+        let found = server.query_range(&query, 60 * SECOND, 2 * SECOND).await;
+        groups.push(found.into_iter().map(|(labels, _)| labels["site"].clone()).collect::<BTreeSet<_>>());
+    }
+    let set = |sites: &[&str]| sites.iter().map(|site| (*site).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(groups, [set(&["dr-west", "dr-gone"]), set(&["dr-north", "dr-east"]), set(&["dr-south"])]);
+}
+
+/// Pages that a browser makes pictures of; see `tests/lab/dashboards/preview.py`.
+async fn preview(server: &Prometheus, dir: &Path) {
+    tokio::time::sleep(60 * SECOND).await;
+    for (uid, site) in [("dr-fleet", ".*"), ("dr-site", "dr-west"), ("dr-exporter", ".*")] {
+        let done = Command::new("python3")
+            .arg(root("tests/lab/dashboards/preview.py"))
+            .arg(format!("http://{}", server.address()))
+            .arg(root(&format!("dashboards/{uid}.json")))
+            .arg(dir.join(format!("{uid}.html")))
+            .args(["2", &format!("site={site}")])
+            .status();
+        assert!(done.expect("python3 starts").success(), "{uid}");
+    }
 }
 
 #[tokio::test]
@@ -245,6 +300,12 @@ async fn no_panel_is_empty_in_its_own_incident() {
         missing.extend(ask(server, uid, site, &incident).await);
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+    for (server, _) in &servers {
+        the_fleet_tells_the_truth(server, &dashboards()[0].1, &all).await;
+    }
+    if let Some(dir) = std::env::var_os("DASHBOARDS_PREVIEW") {
+        preview(&servers[1].0, Path::new(&dir)).await;
+    }
 }
 
 #[test]
