@@ -16,7 +16,7 @@ import time
 import urllib.parse
 import urllib.request
 
-COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "dark-red": "#c4162a", "blue": "#5794f2", "purple": "#b877d9"}
+COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "dark-red": "#c4162a", "blue": "#5794f2", "purple": "#b877d9", "yellow": "#d9b100"}
 PALETTE = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba43a9", "#705da0", "#508642", "#cca300"]
 
 
@@ -126,7 +126,9 @@ def lines(panel, answers, defaults, source):
         last, most = (shown(value, defaults["unit"], [])[0] for value in (points[-1][1], max(value for _, value in points)))
         legend.append(f'<tr><td style="color:{colour}">━ {html.escape(name)}</td><td>{last}</td><td>{most}</td></tr>')
     table = f'<table><tr><th></th><th>Last</th><th>Max</th></tr>{"".join(legend)}</table>'
-    return f'<svg viewBox="0 0 600 100" preserveAspectRatio="none">{"".join(paths)}</svg>{table}'
+    way = "row" if panel["options"]["legend"]["placement"] == "right" else "column"
+    return (f'<div class="plot" style="flex-direction:{way}"><svg viewBox="0 0 600 100" preserveAspectRatio="none">{"".join(paths)}</svg>'
+            f'<div class="legend {way}">{table}</div></div>')
 
 
 def table(panel, answers, defaults):
@@ -148,9 +150,9 @@ def table(panel, answers, defaults):
     order = [field for field in sorted(options["indexByName"], key=options["indexByName"].get) if any(field in row for row in rows)
              or any(field == name for name, _ in frames)]
     title = options["renameByName"]
-    sort = [each["displayName"] for each in panel["options"]["sortBy"]]
-    for field in (field for field in order if title[field] in sort):
-        rows.sort(key=lambda row: -row.get(field, -1))
+    for sort in panel["options"]["sortBy"]:
+        for field in (field for field in order if title[field] == sort["displayName"]):
+            rows.sort(key=lambda row: row.get(field, -1 if field.startswith("Value") else ""), reverse=sort["desc"])
     overrides = {each["matcher"]["options"]: {p["id"]: p["value"] for p in each["properties"]} for each in panel["fieldConfig"]["overrides"]}
     for each in panel["fieldConfig"]["overrides"]:
         for each_property in each["properties"]:
@@ -175,7 +177,8 @@ display:flex;flex-direction:column}.panel h3{font-size:13px;margin:0 0 4px;font-
 td,th{text-align:left;padding:2px 6px;border-bottom:1px solid #2c3235;white-space:nowrap}.tiles{display:flex;gap:4px;flex:1}.tile{flex:1;display:flex;flex-direction:column;
 align-items:center;justify-content:center;font-size:22px;font-weight:700;color:#fff;text-align:center}.tile small{font-size:11px;font-weight:400}.none{margin:auto;color:#8e8e8e;font-size:18px}
 .line{display:flex;flex:1;min-height:18px;max-height:40px;margin-bottom:3px}.line b{width:210px;font-weight:400;font-size:11px;overflow:hidden;white-space:nowrap;direction:rtl;text-align:right;padding-right:6px;align-self:center}
-.line span{position:relative;flex:1}.line i{position:absolute;top:0;bottom:0;overflow:hidden;font:600 11px sans-serif;color:#fff;padding:2px 0 0 3px;white-space:nowrap;box-sizing:border-box}svg{flex:1;min-height:0;background:#14161a}"""
+.line span{position:relative;flex:1}.line i{position:absolute;top:0;bottom:0;overflow:hidden;font:600 11px sans-serif;color:#fff;padding:2px 0 0 3px;white-space:nowrap;box-sizing:border-box}svg{flex:1;min-height:0;min-width:0;background:#14161a}
+.plot{display:flex;flex:1;min-height:0}.legend{overflow:hidden}.legend.row{width:42%}.legend.column{max-height:45%}"""
 
 
 def main(url, file, out, minutes, *choices):

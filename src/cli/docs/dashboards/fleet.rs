@@ -3,7 +3,7 @@
 use super::frame::{alerts, dashboard, to_runbook, to_site};
 use super::panel::{Panel, Row, Shown};
 use super::query::{age, by, checks_in, max, min, of, standing, verdict, with};
-use super::words::{self, AMBER, GREEN, RED};
+use super::words::{self, AMBER, GREEN, GREY, RED};
 use crate::metrics::catalogue as c;
 use crate::model::{Status, Verdict};
 use crate::probe::{db_endpoint_region, dependency, site_identity, surface};
@@ -36,35 +36,35 @@ fn counts() -> Vec<Panel> {
             "Systems whose health checks would move traffic there although it is proven that they cannot serve.",
             "that the others can serve; only what is counted as usable was tried with success.",
         )
-        .colours(GREEN, &[(1.0, RED)])
+        .colours(GREY, &[(1.0, RED)])
         .query("systems", format!("sum({})", max(&c::HEALTHY_BUT_UNUSABLE, ""))),
         Panel::stat(
             "Unusable",
             "Systems of which it is proven that a failover to them would fail.",
             "that a failover works: a system may be unknown, or not be watched any more.",
         )
-        .colours(GREEN, &[(1.0, RED)])
+        .colours(GREY, &[(1.0, RED)])
         .query("systems", systems_in(Verdict::Unusable)),
         Panel::stat(
             "Not watched any more",
             "Systems that had a verdict within the last day and have none now: an exporter is down, or they were taken out of its configuration.",
             "that somebody watches what was never configured.",
         )
-        .colours(GREEN, &[(1.0, RED)])
+        .colours(GREY, &[(1.0, RED)])
         .query("systems", format!("count({ever} unless {now}) or 0 * count({ever})")),
         Panel::stat(
             "Unknown",
             "Systems of which nobody can tell: no fresh evidence. Never the same as fine.",
             "that what is known is good.",
         )
-        .colours(GREEN, &[(1.0, AMBER)])
+        .colours(GREY, &[(1.0, "yellow")])
         .query("systems", systems_in(Verdict::Unknown)),
         Panel::stat(
             "Degraded",
             "Systems that would work with a proven flaw, such as too few pods.",
             "that nothing is unusable or unknown.",
         )
-        .colours(GREEN, &[(1.0, AMBER)])
+        .colours(GREY, &[(1.0, AMBER)])
         .query("systems", systems_in(Verdict::Degraded)),
         Panel::stat(
             "Usable",
@@ -77,21 +77,20 @@ fn counts() -> Vec<Panel> {
 }
 
 fn timeline() -> Panel {
-    // Rows are in the order of the queries: three groups by what stands at the end of the range.
-    let group = |holds: &str| {
-        format!("({}) and on (cluster, site, system) (({}) {holds})", verdict(""), verdict(" @ end()"))
+    // Rows are in the order of the queries: one for each word, of what stands at the end of the range.
+    let ends_as = |number: u8| {
+        format!("({}) and on (cluster, site, system) (({}) == {number})", verdict(""), verdict(" @ end()"))
     };
-    Panel::states(
+    let name = "{{site}} / {{system}}";
+    let panel = Panel::states(
         "Verdicts over time, the worst of now at the top",
         "What a failover would have met. A system that is not watched any more is shown as such for a day.",
         "more than the checks that are configured try; between two checks nothing was tried.",
     )
     .size(24, 9)
     .words(words::VERDICT)
-    .link(to_site("__field.labels.site", "__field.labels.system"))
-    .query("{{site}} / {{system}}", group(">= 4"))
-    .query("{{site}} / {{system}}", group("> 1 < 4"))
-    .query("{{site}} / {{system}}", group("<= 1"))
+    .link(to_site("__field.labels.site", "__field.labels.system"));
+    words::VERDICT.iter().fold(panel, |panel, (number, _, _)| panel.query(name, ends_as(*number)))
 }
 
 fn systems() -> Panel {

@@ -22,7 +22,8 @@ pub(super) struct Panel {
     labels: Vec<(&'static str, &'static str)>,
     columns: Vec<&'static str>,
     hidden: Vec<&'static str>,
-    sort: Option<&'static str>,
+    /// A column, and whether its largest value is first.
+    sort: Option<(&'static str, bool)>,
     links: Vec<Value>,
 }
 
@@ -160,7 +161,12 @@ impl Panel {
 
     /// The column by which rows are sorted, its largest first.
     pub(super) fn worst_first(self, title: &'static str) -> Self {
-        Panel { sort: Some(title), ..self }
+        Panel { sort: Some((title, true)), ..self }
+    }
+
+    /// The column by which rows are sorted, so that panels which face each other have the same order.
+    pub(super) fn in_order_of(self, title: &'static str) -> Self {
+        Panel { sort: Some((title, false)), ..self }
     }
 
     /// What a click on a value opens.
@@ -239,13 +245,13 @@ impl Panel {
                 "tooltip": tooltip,
             }),
             Kind::Lines => json!({
-                "legend": { "calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true },
+                "legend": { "calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": if self.width < 12 { "bottom" } else { "right" }, "showLegend": true },
                 "tooltip": tooltip,
             }),
             Kind::Table => {
-                let sort: Vec<_> =
-                    self.sort.iter().map(|title| json!({ "desc": true, "displayName": title })).collect();
-                json!({ "cellHeight": "sm", "showHeader": true, "sortBy": sort })
+                let sort =
+                    self.sort.iter().map(|(title, desc)| json!({ "desc": desc, "displayName": title }));
+                json!({ "cellHeight": "sm", "showHeader": true, "sortBy": sort.collect::<Vec<_>>() })
             }
         }
     }

@@ -95,6 +95,7 @@ fn sides() -> Vec<Panel> {
             "What each surface of the site claims. On a decisive one somebody moves traffic.",
             "anything: a claim is somebody's word. It is blue for that reason, and never green.",
         )
+        .size(12, 6)
         .words(words::CLAIMS)
         .query("{{surface}} (decisive: {{decisive}})", max(&surface::HEALTHY, "surface, decisive")),
         Panel::states(
@@ -102,6 +103,7 @@ fn sides() -> Vec<Panel> {
             "Whether the site did the work that users need, tried by us with the workload's own credentials.",
             "work that is not configured here, and writing.",
         )
+        .size(12, 6)
         .words(words::WORKED)
         .query("query {{query}} of {{db}}", min(&synthetic_query::SUCCESS, "db, query"))
         .query("request {{request}}", min(&synthetic_request::SUCCESS, "request")),
@@ -110,9 +112,10 @@ fn sides() -> Vec<Panel> {
             "Each claim and its age. One that has not changed for weeks may be one that cannot change.",
             "anything: a claim is somebody's word.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("surface", "Surface")
+        .in_order_of("Surface")
         .column("Claim", Shown::As(words::CLAIMS), max(&surface::HEALTHY, "surface"))
         .column("For", Shown::In("s"), age(&surface::CLAIM_CHANGED, "surface")),
         Panel::table(
@@ -120,17 +123,17 @@ fn sides() -> Vec<Panel> {
             "Whether a fresh check of what the surface vouches for fails while it claims health.",
             "the claim: one that is not contradicted is not thereby proven, and is grey.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("surface", "Surface")
-        .worst_first("Claim")
+        .in_order_of("Surface")
         .column("Claim", Shown::As(words::CONTRADICTED), max(&c::SURFACE_CONTRADICTED, "surface")),
         Panel::table(
             "Says: region, role, promise",
             "What the owner declared of the site and promised of the system.",
             "anything: nothing here is measured.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("site_region", "Region")
         .label("declared_role", "Role")
@@ -150,7 +153,7 @@ fn sides() -> Vec<Panel> {
             "The role that is in force, and whether the nodes of the cluster are where the site says. No data: not known or not checked.",
             "that the site can take over the role.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("role", "Role in force")
         .column("Role", Shown::Hidden, standing(&c::ROLE, "role"))
@@ -169,9 +172,10 @@ fn sides() -> Vec<Panel> {
             "The region that is expected of each database, and the data loss that is promised at most.",
             "anything: nothing here is measured.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("db", "Database")
+        .in_order_of("Database")
         .label("expected_region", "Expected region")
         .column("Expected", Shown::Hidden, max(&db_endpoint_region::REGION, "db, expected_region"))
         .column("Data loss at most", Shown::In("s"), max(&c::RPO_TARGET, "db")),
@@ -180,9 +184,10 @@ fn sides() -> Vec<Panel> {
             "The region of the database that the workload is wired to, and how that was learnt.",
             "that the data there is fresh, or that the database answers.",
         )
-        .size(12, 6)
+        .size(12, 5)
         .of_systems()
         .label("db", "Database")
+        .in_order_of("Database")
         .label("db_region", "Region")
         .label("evidence", "Learnt by")
         .column("Found", Shown::Hidden, max(&db_endpoint_region::REGION, "db, db_region, evidence"))
@@ -193,6 +198,7 @@ fn sides() -> Vec<Panel> {
             "Whether as many pods are ready as a failover needs, by the word of the cluster. No data: no cluster is watched.",
             "that a ready pod can work: readiness is what a probe says that somebody wrote.",
         )
+        .size(12, 6)
         .words(words::ENOUGH)
         .query("{{workload}}", enough),
         Panel::states(
@@ -200,6 +206,7 @@ fn sides() -> Vec<Panel> {
             "A new pod is tried by a dry run of the API server; Services are followed to their endpoints; readiness probes are looked for.",
             "that nodes have room, or that a pod which is admitted starts.",
         )
+        .size(12, 6)
         .words(words::WORKED)
         .query("{{workload}}: a new pod is admitted", min(&create_dry_run::SUCCESS, "workload"))
         .query("{{workload}}: its Services lead to pods", leads)

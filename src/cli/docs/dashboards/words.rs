@@ -15,7 +15,7 @@ pub(super) const GREY: &str = "#8e8e8e";
 /// Somebody's word, which proves nothing.
 pub(super) const CLAIM: &str = "blue";
 
-/// For [`super::query::verdict`].
+/// For [`super::query::verdict`], the worst first.
 pub(super) const VERDICT: Words = &[
     (6, "UNUSABLE, SAYS HEALTHY", ALARM),
     (5, "unusable", RED),

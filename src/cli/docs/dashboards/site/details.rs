@@ -88,7 +88,7 @@ pub(super) fn traffic() -> Vec<Panel> {
             "Whether anybody was served over the window, and whether the counters can be believed. Silence of a passive site is no fault.",
             "that the site could serve users; only that they came.",
         )
-        .size(24, 6)
+        .size(24, 5)
         .of_systems()
         .label("workload", "Workload")
         .column("Users", Shown::As(words::SILENT), max(&t::ZERO, "workload"))
