@@ -266,7 +266,7 @@ async fn no_panel_is_empty_in_its_own_incident() {
     let rules = scratch_dir("dashboards").join("rules.yml");
     std::fs::write(&rules, RULES).expect("write the rules");
     let plain = Scrape::new("dr-exporter", &targets);
-    let old = Prometheus::start(PromVersion::Old, SECOND, &[plain.clone()], &[&rules]).await;
+    let old = Prometheus::start(PromVersion::Old, SECOND, std::slice::from_ref(&plain), &[&rules]).await;
     let labelled = plain.labelled("cluster", "here");
     let new = Prometheus::start(PromVersion::New, SECOND, &[labelled], &[&rules]).await;
     let servers = [(old, false), (new, true)];

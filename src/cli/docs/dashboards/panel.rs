@@ -46,6 +46,7 @@ pub(super) struct Row {
 }
 
 /// How the values of a column are shown.
+#[derive(Clone, Copy)]
 pub(super) enum Shown {
     In(&'static str),
     As(Words),
@@ -155,7 +156,7 @@ impl Panel {
 
     /// What a click on a cell of this column opens.
     pub(super) fn column_link(mut self, title: &str, link: Value) -> Self {
-        self.of_column(title, &[json!({ "id": "links", "value": [link] })]);
+        self.of_column(title, &[json!({ "id": "links", "value": Value::Array(vec![link]) })]);
         self
     }
 
@@ -180,7 +181,7 @@ impl Panel {
         self.targets.push(json!({
             "datasource": datasource(),
             "editorMode": "code",
-            "expr": expr,
+            "expr": Value::from(expr),
             "format": format,
             "instant": instant,
             "legendFormat": if legend.is_empty() { "__auto" } else { legend },
