@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs Debian or Ubuntu with Rust (and root or sudo once), and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help test lab bench lint fmt docs deny ci demo clean-lab
+.PHONY: help test mutants lab bench lint fmt docs deny deploy-check ci demo clean-lab
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
 
@@ -9,6 +9,9 @@ help: ## this list
 
 test: lab ## install what the tests need, then run all of them (unit, lab, documentation)
 	cargo test --locked
+
+mutants: ## change every alert rule in every known way; report how many changes a test notices (minutes)
+	alerts/tests/mutants
 
 lab: ## install and build the real components of the lab (fast when all is there)
 	tests/lab/install
@@ -26,6 +29,10 @@ fmt: ## format the code
 
 docs: ## write docs/ and dashboards/ again from the code
 	cargo run --locked --quiet -- docs write docs
+
+deploy-check: lab ## everything below deploy/, rendered, validated and put before a real API server
+	cargo build --locked
+	tests/lab/deploy-check --lab --crd tests/lab/deploy/crds.yaml --exporter $(or $(CARGO_TARGET_DIR),target)/debug/dr-exporter
 
 deny: ## licences, bans and sources of the dependencies
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo/bin/cargo-deny \

@@ -84,12 +84,18 @@ impl View {
         let (leads, says) = match self.leadership.standing() {
             Standing::Alone => return None,
             Standing::Leading { since, previous, how } => {
-                let before = match (previous, how) {
-                    (_, TookOver::First) => "nobody did before".to_owned(),
-                    (Some(previous), _) => format!("{previous} did before"),
-                    (None, _) => "another replica did before".to_owned(),
+                let words = match (previous, how) {
+                    (Some(previous), TookOver::Released | TookOver::Expired { .. }) => {
+                        format!("This replica probes; it took over from {previous} {}.", ago(now, since))
+                    }
+                    (
+                        _,
+                        TookOver::First | TookOver::Again | TookOver::Released | TookOver::Expired { .. },
+                    ) => {
+                        format!("This replica probes; it began {}.", ago(now, since))
+                    }
                 };
-                (true, format!("This replica probes since {}; {before}.", ago(now, since)))
+                (true, words)
             }
             Standing::StandingBy { holder, since: _, obstacle } => {
                 let probes = match holder {

@@ -143,8 +143,9 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
                     h3 { "What happened when we tried" }
                     @if tried.is_empty() { p { "Nothing is tried." } }
                     ul class="facts" {
-                        @for check in &tried { (row(report, check)) }
+                        @for check in tried.iter().filter(|check| check.status != Status::Skipped) { (row(report, check)) }
                     }
+                    (not_applicable(report, &tried))
                 }
             }
             @for workload in &system.learnt { (learnt(workload)) }
@@ -170,6 +171,19 @@ fn replica_says(replica: &Replica) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What does not apply here, folded: it is no news.
+fn not_applicable(report: &Report, tried: &[&CheckReport]) -> Markup {
+    let skipped: Vec<_> = tried.iter().filter(|check| check.status == Status::Skipped).collect();
+    html! {
+        @if !skipped.is_empty() {
+            details {
+                summary { (skipped.len()) @if skipped.len() == 1 { " question does" } @else { " questions do" } " not apply" }
+                ul class="facts" { @for check in skipped { (row(report, check)) } }
             }
         }
     }

@@ -131,11 +131,17 @@ async fn a_killed_leader_is_replaced_and_an_orderly_one_at_once() {
         "{text}"
     );
     assert_eq!(second.get("/-/ready").await.status, 200);
+    let page = second.get("/").await.text();
+    assert!(page.contains(&format!("Standing by: {holder} probes.")), "{page}");
+    let report = second.report().await;
+    assert_eq!((&report["replica"]["leads"], &report["systems"]), (&json!(false), &json!([])));
 
     drop(first.kill().await);
     let killed = Instant::now();
     let took = replicas.leads(&second, "/second", 15 * SECOND).await;
     assert!(took > 6 * SECOND, "its time was not over yet: {took:?}");
+    let page = second.get("/").await.text();
+    assert!(page.contains(&format!("took over from {holder}")), "the history on the page: {page}");
     assert!(
         second.log().contains(&format!("took over from {holder}: its Lease was not renewed for 1")),
         "{}",

@@ -1,4 +1,5 @@
 //! Integration tests: the real binary against real components.
+mod alerts;
 mod cli;
 mod cluster;
 mod dashboards;

@@ -13,9 +13,9 @@ use crate::probe::{Answer, Kind};
 pub static KIND: Kind = Kind {
     check: Check::Quota,
     about: "Every ResourceQuota of the namespace leaves room for the pods that are required and do not exist yet, by \
-            number and by what their containers ask for and may use, and its use is computed. A pod is refused, too, if \
-            a quota counts cpu or memory that one of its containers does not state; LimitRanges, which may state it, \
-            are not read, so this fails only where no pod of the workload is counted. Where the scope of a quota \
+            number and by what their containers ask for and may use, and its use is computed. That a container \
+            does not state what a quota counts is told, and is for `create_dry_run` to judge: a LimitRange may state it. \
+            Where the scope of a quota \
             depends on what is not known, and it would be too small, the answer is a gap. Skipped without quotas.",
     example: "systems:\n  - name: orders\n    workloads: [{namespace: platform, deployment: api-server, replicas_required: 6}]",
     metrics: &[],
@@ -78,7 +78,7 @@ fn weighed(look: &Look<'_>) -> Result<Answer, Gap> {
         if scope == Scope::DoesNot {
             continue;
         }
-        for finding in findings(look, object, status, missing.max(1), exist)? {
+        for finding in findings(look, object, status, missing.max(1))? {
             match finding {
                 Finding::Short(words) if missing == 0 => {
                     notes.push(format!("no room for one more pod during a roll-out: {words}"));
@@ -115,7 +115,6 @@ fn findings(
     object: &ObjectRef,
     status: &QuotaStatus,
     pods: u32,
-    exist: usize,
 ) -> Result<Vec<Finding>, Gap> {
     let pod = &look.controller.template.spec;
     let quota = &object.name;
@@ -145,14 +144,11 @@ fn findings(
         };
         let (limit, used_now) = (parse(hard)?, parse(used)?);
         if !silent.is_empty() {
-            let words =
-                format!("ResourceQuota {quota} counts {resource}, which {} does not state", listed(&silent));
-            // Nothing is counted although there are pods, or there are none: no LimitRange is seen to help.
-            findings.push(if exist == 0 || used_now == Quantity::ZERO {
-                Finding::Refused(Reason::Misconfigured, words)
-            } else {
-                Finding::Doubtful(format!("{words}; a LimitRange has to"))
-            });
+            // Whether a LimitRange states it is seen by who creates a pod: `create_dry_run`.
+            findings.push(Finding::Doubtful(format!(
+                "ResourceQuota {quota} counts {resource}, which {} does not state; a LimitRange has to",
+                listed(&silent)
+            )));
         }
         let left = limit.minus(used_now).unwrap_or_default();
         if need > Quantity::ZERO && need > left {
@@ -367,19 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_does_not_say_what_is_counted_is_refused() {
+    fn a_pod_that_does_not_say_what_is_counted_is_for_the_dry_run_to_judge() {
         let mut scene = scene(&json!({"limits.memory": "100Gi"}), &json!({"limits.memory": "0"}));
         resources(&mut scene, &json!([{"name": "app"}]), &json!(null));
-        failed(
-            &answer(&scene),
-            Reason::Misconfigured,
-            "ResourceQuota compute counts limits.memory, which app does not state",
-        );
-        // Pods are counted although they say nothing: a LimitRange says it for them.
-        scene.edit("ResourceQuota", "compute", json!({"status": {"used": {"limits.memory": "3Gi"}}}));
-        passed(&answer(&scene), "which app does not state; a LimitRange has to");
+        passed(&answer(&scene), "counts limits.memory, which app does not state; a LimitRange has to");
         scene.delete("Pod");
-        failed(&answer(&scene), Reason::Misconfigured, "which app does not state");
+        passed(&answer(&scene), "which app does not state; a LimitRange has to");
         // Other resources need not be stated.
         scene.edit("ResourceQuota", "compute", json!({"status": {"hard": {"limits.memory": null, "requests.nvidia.com/gpu": "0"}, "used": {"requests.nvidia.com/gpu": "0"}}}));
         passed(&answer(&scene), "the quotas leave room");

@@ -117,7 +117,8 @@ fn systems() -> Panel {
     .column_link("Reality", to_site("__data.fields.Site", "__data.fields.System"))
 }
 
-fn firing() -> Panel {
+/// With the way to each runbook.
+pub(super) fn firing() -> Panel {
     Panel::table(
         "Alerts that fire",
         "Alerts of dr-exporter that Prometheus holds for firing. Silences and inhibitions of Alertmanager are not known here.",

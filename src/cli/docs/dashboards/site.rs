@@ -2,6 +2,7 @@
 
 mod details;
 
+use super::fleet::firing;
 use super::frame::{dashboard, to_exporter, to_file};
 use super::panel::{Panel, Row, Shown};
 use super::query::{age, by, max, min, of, standing, status, verdict};
@@ -20,7 +21,7 @@ pub(crate) fn site() -> String {
         &[
             Row { title: "Verdict", panels: judgement() },
             Row { title: "Left: what the site says. Right: what we found", panels: sides() },
-            Row { title: "Why", panels: vec![reasons(), reasons_over_time()] },
+            Row { title: "Why", panels: vec![reasons(), reasons_over_time(), firing().size(24, 5)] },
             Row { title: "Databases", panels: details::databases() },
             Row { title: "Requests and traffic", panels: details::traffic() },
             Row { title: "Cluster and dependencies", panels: details::cluster() },

@@ -205,7 +205,11 @@ fn every_link_leads_somewhere() {
             followed += 1;
             if let Some(path) = url.strip_prefix(REPOSITORY) {
                 let (file, anchor) = path.split_once('#').unwrap_or((path, ""));
-                if file == "alerts/runbooks/${__data.fields.Alert}.md" {
+                if let Some(name) = file.strip_prefix("alerts/runbooks/") {
+                    assert!(
+                        name == "${__data.fields.Alert}.md" && root.join("alerts/runbooks").is_dir(),
+                        "{stem}: {url}"
+                    );
                     continue;
                 }
                 let page =
@@ -239,6 +243,33 @@ fn every_link_leads_somewhere() {
             for name in fields_of(panel) {
                 let titles = panel["transformations"][1]["options"]["renameByName"].as_object().unwrap();
                 assert!(titles.values().any(|title| text(title) == name), "{stem}: no column {name}");
+            }
+        }
+    }
+    assert!(followed > 20, "{followed}");
+}
+
+/// The other way round: what a page links to is there, with the variables that it sets.
+#[test]
+fn alerts_link_to_dashboards_that_exist() {
+    let (all, mut followed) = (all(), 0);
+    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts")).unwrap() {
+        let path = file.unwrap().path();
+        if !path.to_string_lossy().ends_with(".rules.yaml") {
+            continue;
+        }
+        let rules = std::fs::read_to_string(&path).unwrap();
+        for url in rules.lines().filter_map(|line| line.trim().strip_prefix("dashboard_url: ")) {
+            followed += 1;
+            let url = url.trim_matches(['"', '\'']);
+            let (uid, parameters) =
+                url.strip_prefix("/d/").unwrap().split_once('?').unwrap_or_else(|| (&url[3..], ""));
+            let (_, there) = all.iter().find(|(known, _)| *known == uid).unwrap_or_else(|| panic!("{url}"));
+            for parameter in parameters.split('&').filter_map(|parameter| parameter.strip_prefix("var-")) {
+                let name = parameter.split('=').next().unwrap();
+                let mut names =
+                    list(&there["templating"]["list"]).iter().map(|variable| text(&variable["name"]));
+                assert!(names.any(|known| known == name), "{url}: {uid} has no variable {name}");
             }
         }
     }
