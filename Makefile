@@ -27,7 +27,7 @@ lint: ## formatting and clippy, as CI judges them
 fmt: ## format the code
 	cargo fmt
 
-docs: ## write docs/ again from the code
+docs: ## write docs/ and dashboards/ again from the code
 	cargo run --locked --quiet -- docs write docs
 
 deploy-check: lab ## everything below deploy/, rendered, validated and put before a real API server

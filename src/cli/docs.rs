@@ -2,6 +2,7 @@
 //! so what is in `docs/` can be believed.
 
 mod checks;
+mod dashboards;
 mod metrics;
 #[cfg(test)]
 mod tests;
@@ -23,14 +24,26 @@ pub struct DocsArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write every generated file into a directory.
+    /// Write every generated file into a directory, and the dashboards into another.
     Write {
         /// Where to; made if it is missing.
         dir: PathBuf,
+        /// Where the dashboards go; made if it is missing.
+        #[arg(long, default_value = DASHBOARDS)]
+        dashboards: PathBuf,
     },
-    /// Compare a directory with what would be written; exit code 1 and the name of each file that differs.
+    /// Compare both directories with what would be written; exit code 1 and the name of each file that differs.
     Check {
         /// The directory.
+        dir: PathBuf,
+        /// The directory of the dashboards.
+        #[arg(long, default_value = DASHBOARDS)]
+        dashboards: PathBuf,
+    },
+    /// Write only the dashboards for Grafana, those of this version.
+    Dashboards {
+        /// Where to; made if it is missing.
+        #[arg(default_value = DASHBOARDS)]
         dir: PathBuf,
     },
     /// Print one of the files.
@@ -39,6 +52,9 @@ enum Command {
         page: Page,
     },
 }
+
+/// Where the dashboards are, seen from the root of the repository.
+const DASHBOARDS: &str = "dashboards";
 
 /// A file that is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,24 +67,31 @@ enum Page {
     Config,
     /// The JSON Schema of the configuration file.
     Schema,
+    /// The dashboard of all sites and systems.
+    Fleet,
+    /// The dashboard of one site and system.
+    Site,
+    /// The dashboard of the exporters themselves.
+    Exporter,
 }
 
 /// Writes, compares or prints. Exit code 1: a file is stale, missing or not to be written.
 pub fn docs(args: &DocsArgs) -> ExitCode {
     match &args.command {
-        Command::Write { dir } => match write(dir) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format!("{}: cannot be written: {error}", dir.display()));
-                ExitCode::FAILURE
+        Command::Write { dir, dashboards } => written(&[(Page::DOCS, dir), (Page::DASHBOARDS, dashboards)]),
+        Command::Dashboards { dir } => written(&[(Page::DASHBOARDS, dir)]),
+        Command::Check { dir, dashboards } => {
+            let mut code = ExitCode::SUCCESS;
+            for (pages, dir) in [(Page::DOCS, dir), (Page::DASHBOARDS, dashboards)] {
+                for file in stale(pages, dir) {
+                    complain(&format!(
+                        "{}: not what the code says; run `make docs`",
+                        dir.join(file).display()
+                    ));
+                    code = ExitCode::FAILURE;
+                }
             }
-        },
-        Command::Check { dir } => {
-            let stale = stale(dir);
-            for file in &stale {
-                complain(&format!("{}: not what the code says; run `make docs`", dir.join(file).display()));
-            }
-            if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            code
         }
         Command::Print { page } => {
             say(page.text().trim_end());
@@ -77,21 +100,32 @@ pub fn docs(args: &DocsArgs) -> ExitCode {
     }
 }
 
-fn write(dir: &Path) -> io::Result<()> {
+fn written(places: &[(&[Page], &PathBuf)]) -> ExitCode {
+    for (pages, dir) in places {
+        if let Err(error) = write(pages, dir) {
+            complain(&format!("{}: cannot be written: {error}", dir.display()));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(pages: &[Page], dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    Page::ALL.iter().try_for_each(|page| fs::write(dir.join(page.file()), page.text()))
+    pages.iter().try_for_each(|page| fs::write(dir.join(page.file()), page.text()))
 }
 
 /// The files that are missing, unreadable or different.
-fn stale(dir: &Path) -> Vec<&'static str> {
+fn stale(pages: &[Page], dir: &Path) -> Vec<&'static str> {
     let is_stale = |page: &&Page| fs::read_to_string(dir.join(page.file())).ok() != Some(page.text());
-    Page::ALL.iter().filter(is_stale).map(|page| page.file()).collect()
+    pages.iter().filter(is_stale).map(|page| page.file()).collect()
 }
 
 // === impl Page ===
 
 impl Page {
-    const ALL: [Page; 4] = [Page::Metrics, Page::Checks, Page::Config, Page::Schema];
+    const DOCS: &[Page] = &[Page::Metrics, Page::Checks, Page::Config, Page::Schema];
+    const DASHBOARDS: &[Page] = &[Page::Fleet, Page::Site, Page::Exporter];
 
     fn file(self) -> &'static str {
         match self {
@@ -99,6 +133,9 @@ impl Page {
             Page::Checks => "checks.md",
             Page::Config => "config.md",
             Page::Schema => "config.schema.json",
+            Page::Fleet => "dr-fleet.json",
+            Page::Site => "dr-site.json",
+            Page::Exporter => "dr-exporter.json",
         }
     }
 
@@ -109,6 +146,9 @@ impl Page {
             Page::Config => config::reference_markdown(),
             // The alternate form of a `Value` is its pretty form, and cannot fail.
             Page::Schema => format!("{:#}\n", config::json_schema()),
+            Page::Fleet => dashboards::fleet(),
+            Page::Site => dashboards::site(),
+            Page::Exporter => dashboards::exporter(),
         }
     }
 }

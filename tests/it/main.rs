@@ -2,6 +2,7 @@
 mod alerts;
 mod cli;
 mod cluster;
+mod dashboards;
 mod database;
 mod demo;
 #[path = "../lab/lab.rs"]

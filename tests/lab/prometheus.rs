@@ -33,6 +33,8 @@ pub struct Scrape {
     pub targets: Vec<SocketAddr>,
     /// Usually `/metrics`.
     pub path: String,
+    /// Labels that every series of it gets, such as `cluster`.
+    pub labels: Vec<(&'static str, &'static str)>,
 }
 
 /// A running server with its own storage; gone on drop.
@@ -43,6 +45,9 @@ pub struct Prometheus {
 
 /// The labels and the value of one series of an instant query.
 pub type Series = (BTreeMap<String, String>, f64);
+
+/// The labels and the values of one series of a range query.
+pub type RangeSeries = (BTreeMap<String, String>, Vec<f64>);
 
 /// What the server says about one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +67,18 @@ pub struct Target {
 impl Scrape {
     /// `/metrics` of these addresses.
     pub fn new(job: &str, targets: &[SocketAddr]) -> Self {
-        Self { job: job.to_owned(), targets: targets.to_vec(), path: "/metrics".to_owned() }
+        Self {
+            job: job.to_owned(),
+            targets: targets.to_vec(),
+            path: "/metrics".to_owned(),
+            labels: Vec::new(),
+        }
+    }
+
+    /// The same with a label of the target.
+    pub fn labelled(mut self, label: &'static str, value: &'static str) -> Self {
+        self.labels.push((label, value));
+        self
     }
 }
 
@@ -79,11 +95,12 @@ impl Prometheus {
         let list = |items: Vec<String>| items.join(", ");
         let files = list(rules.iter().map(|file| format!("{:?}", file.display().to_string())).collect());
         write!(config, "rule_files: [{files}]\nscrape_configs:\n").expect("write to a string");
-        for Scrape { job, targets, path } in jobs {
+        for Scrape { job, targets, path, labels } in jobs {
+            let labels = list(labels.iter().map(|(label, value)| format!("{label}: {value:?}")).collect());
             let targets = list(targets.iter().map(|address| format!("{:?}", address.to_string())).collect());
             writeln!(
                 config,
-                "- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: [{targets}]"
+                "- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: [{targets}]\n    labels: {{{labels}}}"
             )
             .expect("write to a string");
         }
@@ -122,6 +139,35 @@ impl Prometheus {
             Some("scalar") => vec![(BTreeMap::new(), number(&data["result"][1]))],
             other => panic!("{expr}: a result of type {other:?}"),
         }
+    }
+
+    /// The labels of each series of a range query, and those of its values that are numbers.
+    pub async fn query_range(&self, expr: &str, past: Duration, step: Duration) -> Vec<RangeSeries> {
+        let end = self.query("time()").await[0].1;
+        let data = self
+            .api(
+                "/api/v1/query_range",
+                &[
+                    ("query", expr),
+                    ("start", &(end - past.as_secs_f64()).to_string()),
+                    ("end", &end.to_string()),
+                    ("step", &step.as_secs_f64().to_string()),
+                ],
+            )
+            .await;
+        assert_eq!(data["resultType"], "matrix", "{expr}");
+        let all = data["result"].as_array().expect("series").iter();
+        all.map(|item| {
+            let values = item["values"].as_array().expect("values").iter().map(|point| number(&point[1]));
+            (labels(item), values.filter(|value| !value.is_nan()).collect())
+        })
+        .collect()
+    }
+
+    /// The values of a label among the series of a selector.
+    pub async fn label_values(&self, label: &str, selector: &str) -> Vec<String> {
+        let data = self.api(&format!("/api/v1/label/{label}/values"), &[("match[]", selector)]).await;
+        data.as_array().expect("values").iter().map(|v| v.as_str().expect("a text").to_owned()).collect()
     }
 
     /// Asks until the answer satisfies the predicate; panics with the last answer.
@@ -186,11 +232,12 @@ impl Prometheus {
 }
 
 fn series(item: &Value) -> Series {
+    (labels(item), number(&item["value"][1]))
+}
+
+fn labels(item: &Value) -> BTreeMap<String, String> {
     let labels = item["metric"].as_object().expect("labels").iter();
-    (
-        labels.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect(),
-        number(&item["value"][1]),
-    )
+    labels.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
 }
 
 fn number(value: &Value) -> f64 {

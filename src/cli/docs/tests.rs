@@ -210,13 +210,15 @@ fn the_page_names_what_is_fatal() {
 #[test]
 fn a_stale_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let all: Vec<_> = Page::ALL.iter().map(|page| page.file()).collect();
-    assert_eq!(stale(dir.path()), all);
-    write(dir.path()).unwrap();
-    assert_eq!(stale(dir.path()), Vec::<&str>::new());
-    std::fs::write(dir.path().join("checks.md"), Page::Checks.text() + " ").unwrap();
-    std::fs::remove_file(dir.path().join("config.schema.json")).unwrap();
-    assert_eq!(stale(dir.path()), ["checks.md", "config.schema.json"]);
+    for pages in [Page::DOCS, Page::DASHBOARDS] {
+        let all: Vec<_> = pages.iter().map(|page| page.file()).collect();
+        assert_eq!(stale(pages, dir.path()), all);
+        write(pages, dir.path()).unwrap();
+        assert_eq!(stale(pages, dir.path()), Vec::<&str>::new());
+        std::fs::write(dir.path().join(all[1]), pages[1].text() + " ").unwrap();
+        std::fs::remove_file(dir.path().join(all[2])).unwrap();
+        assert_eq!(stale(pages, dir.path()), all[1..=2]);
+    }
 }
 
 #[test]

@@ -71,6 +71,8 @@ def check():
         manifests.check(name, found, "dr", secret_names=rbac.get("secretNames"), config_map_names=rbac.get("configMapNames"))
         if values:
             same_configuration(name, values["config"], found)
+        if values.get("dashboards", {}).get("enabled"):
+            manifests.within(name, manifests.check_dashboards, found)
         sets.append((name, found))
         say(f"{name}: {len(found)} manifests hold")
     checksum_follows()

@@ -76,6 +76,7 @@ def kustomize():
         monitored = documents(with_monitoring(kubectl, overlay))
         manifests.check(f"{name} with monitoring", monitored, "dr", may_add_names=True)
         demand(len(monitored) > len(found), f"{name}: the component monitoring adds nothing")
+        manifests.within(f"{name} with monitoring", manifests.check_dashboards, monitored)
         sets.append((f"{name} with monitoring", monitored))
     say("each of them also with the component monitoring")
     elsewhere(kubectl, overlays)

@@ -6,7 +6,7 @@ import kubernetes_validate
 import yaml
 
 import rights
-from common import (CLUSTER_KINDS, CUSTOM_KINDS, Loader, Wrong, configuration, demand, matches, name_of, of_kind, pretty, the_one,
+from common import (CLUSTER_KINDS, CUSTOM_KINDS, ROOT, Loader, Wrong, configuration, demand, matches, name_of, of_kind, pretty, the_one,
                     workload)
 
 # The newest that the validator has, and the oldest that the chart allows.
@@ -112,6 +112,17 @@ def check_policy(manifests, namespace):
                f"{name_of(policy)} lets through more than dry runs: {expressions}")
         binding = the_one(manifests, "ValidatingAdmissionPolicyBinding")
         demand(binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}, f"{name_of(binding)} does not enforce the policy")
+
+
+def check_dashboards(manifests, label="grafana_dashboard"):
+    """Each of the committed files, word for word, in one ConfigMap that the sidecar finds."""
+    files = sorted((ROOT / "dashboards").glob("*.json"))
+    demand(files, "there are no dashboards")
+    for file in files:
+        found = [each for each in of_kind(manifests, "ConfigMap") if file.name in each["data"]]
+        demand(len(found) == 1, f"{file.name} is in {len(found)} ConfigMaps")
+        demand(found[0]["data"] == {file.name: file.read_text()}, f"{name_of(found[0])} holds something else than dashboards/{file.name}")
+        demand(found[0]["metadata"]["labels"].get(label) == "1", f"{name_of(found[0])} has no label {label}")
 
 
 def check_replicas(manifests, _namespace):
