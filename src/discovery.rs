@@ -18,6 +18,7 @@ pub mod objects;
 pub mod prints;
 pub mod read;
 pub mod recipe;
+pub mod references;
 pub mod services;
 mod stir;
 pub mod surfaces;

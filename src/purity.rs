@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "discovery/inventory.rs",
     "discovery/objects.rs",
     "discovery/recipe.rs",
+    "discovery/references.rs",
     "discovery/workload.rs",
     "discovery/variables.rs",
     "discovery/files.rs",

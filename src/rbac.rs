@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, KubernetesMode};
 use crate::shard;
 
-pub use references::{Named, References, in_config};
+pub use references::{References, in_config};
 
 /// Whose rights these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ struct Rules {
     /// Read as a whole.
     reads: BTreeSet<(&'static str, &'static str)>,
     /// Read by name.
-    named: Named,
+    named: References,
     creates_pods: bool,
     leases: BTreeSet<String>,
     lists_leases: bool,
@@ -147,7 +147,7 @@ impl Rules {
     fn into_values(self) -> Vec<Value> {
         let Rules {
             reads,
-            named: Named { config_maps, secrets },
+            named: References { config_maps, secrets },
             creates_pods,
             leases,
             lists_leases,

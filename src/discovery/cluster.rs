@@ -80,17 +80,6 @@ impl Cluster {
         self.changes.subscribe()
     }
 
-    /// Waits until a look shows something else than what was seen.
-    pub async fn differs<T: PartialEq>(&self, seen: &T, look: impl Fn(&Inventory) -> T) {
-        let mut changes = self.changes();
-        while self.read(&look) == *seen {
-            // The sender is ours, so there is always a next change to wait for.
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
     /// Why there is no cluster to ask, if there is none: one sentence.
     pub fn unavailable(&self) -> Option<String> {
         self.read(|inventory| inventory.unavailable.as_deref().map(str::to_owned))

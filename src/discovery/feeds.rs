@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::inventory::{Controller, Feed, Inventory, Only, WorkloadRef};
-use super::objects::{Container, Projection, Volume};
+use super::inventory::{Feed, Inventory, Only, WorkloadRef};
+use super::references::References;
 use crate::model::Resource;
 
 /// What of a cluster the configuration needs; nothing at all by default, and then no cluster is asked.
@@ -56,7 +56,8 @@ pub fn feeds(wanted: &Wanted, inventory: &Inventory) -> BTreeSet<Feed> {
         feeds.extend(IN_A_NAMESPACE.map(|resource| Feed::all(resource, Some(namespace))));
         if let Some(controller) = inventory.controllers.get(workload) {
             feeds.extend(Feed::pods(workload, controller));
-            feeds.extend(config_maps(controller).into_iter().map(|name| Feed {
+            let references = References::of(&controller.template.spec);
+            feeds.extend(references.config_maps.into_iter().map(|name| Feed {
                 resource: Resource::ConfigMaps,
                 namespace: Some(namespace.clone()),
                 only: Only::Named(Arc::from(name)),
@@ -66,36 +67,12 @@ pub fn feeds(wanted: &Wanted, inventory: &Inventory) -> BTreeSet<Feed> {
     feeds
 }
 
-/// The names of the ConfigMaps that a new pod refers to: by variable, whole, or as files.
-fn config_maps(controller: &Controller) -> BTreeSet<&str> {
-    let spec = &controller.template.spec;
-    let by_containers = spec.containers.iter().chain(&spec.init_containers).flat_map(in_container);
-    let names = by_containers.chain(spec.volumes.iter().flat_map(in_volume));
-    // The API server takes an empty name, and a watch of it would be one of every ConfigMap.
-    names.filter(|name| !name.is_empty()).collect()
-}
-
-fn in_container(container: &Container) -> impl Iterator<Item = &str> {
-    let whole = container.env_from.iter().filter_map(|from| Some(&*from.config_map_ref.as_ref()?.name));
-    let keys = container
-        .env
-        .iter()
-        .filter_map(|variable| Some(&*variable.value_from.as_ref()?.config_map_key_ref.as_ref()?.name));
-    whole.chain(keys)
-}
-
-fn in_volume(volume: &Volume) -> impl Iterator<Item = &str> {
-    let alone = volume.config_map.iter();
-    let projections = volume.projected.iter().flat_map(|projected| &projected.sources);
-    let among = projections.filter_map(|Projection { config_map, secret: _ }| config_map.as_ref());
-    alone.chain(among).map(|files| &*files.name)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::discovery::inventory::Controller;
     use crate::discovery::objects::Deployment;
     use crate::discovery::{ControllerKind, ObjectRef};
 

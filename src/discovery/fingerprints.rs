@@ -12,7 +12,7 @@ pub mod secrets;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::canonical::{Digest, Site};
-pub use self::secrets::{SecretsSeen, referenced, seen};
+pub use self::secrets::{SecretsSeen, seen};
 
 use super::image::Image;
 use super::inventory::{Feed, Inventory, WorkloadRef};

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::fingerprints::{
-    Digest, Fingerprint, SecretsSeen, Site, definitions, of_workload, referenced, seen, template,
-};
+use super::fingerprints::{Digest, Fingerprint, SecretsSeen, Site, definitions, of_workload, seen, template};
+use super::references::References;
 use super::{Cluster, WorkloadRef};
 use crate::secret::{SecretSource, Secrets};
 
@@ -77,7 +76,7 @@ impl Prints {
         for workload in &self.cluster.wanted().workloads {
             let names: Option<BTreeSet<String>> = self.cluster.read(|inventory| {
                 let spec = template(inventory, workload).ok()?;
-                Some(referenced(spec).into_iter().map(str::to_owned).collect())
+                Some(References::of(spec).secrets.into_iter().map(str::to_owned).collect())
             });
             let Some(names) = names else { continue };
             let names = names.iter().map(String::as_str).collect();

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use self::judgement::{Placed, Seen, judge, look};
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
-use crate::discovery::{Gap, WorkloadRef};
+use crate::discovery::{Gap, WorkloadRef, stirred};
 use crate::model::{Check, CheckKey, Reason};
 use crate::net::region::RegionAnswer;
 
@@ -124,6 +124,6 @@ impl Probe for ImageOrigin {
     async fn stirred(&self) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(seen) = seen else { return std::future::pending().await };
-        self.tools.cluster.differs(&seen, |inventory| look(inventory, &self.spec.workload)).await;
+        stirred(&self.tools.cluster, &seen, |inventory| look(inventory, &self.spec.workload)).await;
     }
 }

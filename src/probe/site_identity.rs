@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{Answer, Attempt, Kind, Probe, Question, Schedule, Tools};
-use crate::discovery::{Feed, Inventory, in_sight};
+use crate::discovery::{Feed, Inventory, in_sight, stirred};
 use crate::model::{Check, CheckKey, GapReason, Metric, Reason, Resource};
 
 /// What the documentation says.
@@ -83,7 +83,7 @@ impl Probe for SiteIdentity {
     async fn stirred(&self) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(seen) = seen else { return std::future::pending().await };
-        self.tools.cluster.differs(&seen, |inventory| census(inventory, &self.spec.node_label)).await;
+        stirred(&self.tools.cluster, &seen, |inventory| census(inventory, &self.spec.node_label)).await;
     }
 }
 

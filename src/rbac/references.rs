@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Config, ConnectTo, System};
-use crate::discovery::objects::{Container, Template, Volume};
+use crate::discovery::objects::Template;
+use crate::discovery::references;
 use crate::secret::SecretSource;
 
 /// What the pods of a workload refer to, in their own namespace.
-pub type References = Named;
-
-/// Objects of one namespace by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct References {
     /// ConfigMaps.
     pub config_maps: BTreeSet<String>,
     /// Secrets.
@@ -27,39 +25,14 @@ pub struct Given {
     pub services: BTreeSet<String>,
 }
 
-// === impl Named ===
+// === impl References ===
 
-impl Named {
-    /// Everything that a pod template refers to: `env`, `envFrom` and volumes, projected ones included.
+impl References {
+    /// Everything that a pod template refers to.
     pub fn of(template: &Template) -> Self {
-        let mut named = Named::default();
-        let spec = &template.spec;
-        spec.containers.iter().chain(&spec.init_containers).for_each(|container| named.container(container));
-        spec.volumes.iter().for_each(|volume| named.volume(volume));
-        // What is left out in a broken template refers to nothing.
-        named.config_maps.remove("");
-        named.secrets.remove("");
-        named
-    }
-
-    fn container(&mut self, container: &Container) {
-        for source in container.env.iter().filter_map(|variable| variable.value_from.as_ref()) {
-            self.config_maps.extend(source.config_map_key_ref.iter().map(|key| key.name.to_string()));
-            self.secrets.extend(source.secret_key_ref.iter().map(|key| key.name.to_string()));
-        }
-        for whole in &container.env_from {
-            self.config_maps.extend(whole.config_map_ref.iter().map(|object| object.name.to_string()));
-            self.secrets.extend(whole.secret_ref.iter().map(|object| object.name.to_string()));
-        }
-    }
-
-    fn volume(&mut self, volume: &Volume) {
-        let sources = volume.projected.iter().flat_map(|projected| &projected.sources);
-        let sources = sources.map(|source| (&source.config_map, &source.secret));
-        for (config_map, secret) in sources.chain([(&volume.config_map, &volume.secret)]) {
-            self.config_maps.extend(config_map.iter().map(|files| files.name.to_string()));
-            self.secrets.extend(secret.iter().map(|files| files.secret_name.to_string()));
-        }
+        let found = references::References::of(&template.spec);
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        References { config_maps: owned(found.config_maps), secrets: owned(found.secrets) }
     }
 }
 

@@ -63,13 +63,25 @@ impl Secrets {
         namespace: &str,
         name: &str,
     ) -> Result<Option<BTreeMap<String, Option<Secret>>>, Gap> {
-        let gap = |Why(reason, words)| Gap { reason, detail: format!("secret {namespace}/{name}: {words}") };
-        let secret = self.object(namespace, name).await.map_err(gap)?;
-        let values = |secret: KubeSecret| {
-            let data = secret.data.unwrap_or_default().into_iter();
-            data.map(|(key, value)| (key, checked(value.0).ok())).collect()
+        let located = |gap: Gap| Gap { detail: format!("secret {namespace}/{name}: {}", gap.detail), ..gap };
+        let data = self.data(namespace, name).await.map_err(located)?;
+        let texts = |data: BTreeMap<String, Vec<u8>>| {
+            data.into_iter().map(|(key, bytes)| (key, checked(bytes).ok())).collect()
         };
-        Ok(secret.map(values))
+        Ok(data.map(texts))
+    }
+
+    /// The same as bytes, for who does not need texts; the error does not say which Secret it is about.
+    ///
+    /// # Errors
+    /// The rule that our account lacks, or that the API cannot be reached.
+    pub async fn data(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Gap> {
+        let gap = |Why(reason, detail)| Gap { reason, detail };
+        let secret = self.object(namespace, name).await.map_err(gap)?;
+        let bytes = |secret: KubeSecret| {
+            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+        };
+        Ok(secret.map(bytes))
     }
 
     /// The value of one key.
