@@ -8,6 +8,7 @@ mod demo;
 mod lab;
 mod lab_selftest;
 mod leader;
+mod paging;
 mod requests;
 mod scale;
 mod surfaces;
