@@ -10,6 +10,7 @@
 //! | `http.rs` | the HTTP server under the application, a server of fixed bodies, and the test's client |
 //! | `proxy.rs` | TCP faults: refuse, black hole, reset, delay, trickle |
 //! | `prometheus.rs` | the distribution's old Prometheus and a current one, `promtool` |
+//! | `alertmanager.rs` | the distribution's Alertmanager, and a receiver for what it sends |
 //! | `site.rs` | a site as most tests need it, and pieces of configuration for it |
 //! | `exporter.rs`, `samples.rs` | the real `dr-exporter` binary and what it exposes |
 //! | `kube.rs`, `kube/` | kube-apiserver and etcd, the objects of a cluster, `kubectl`, `helm` |
@@ -22,6 +23,7 @@
 // A harness offers more than one test file uses.
 #![allow(dead_code, unused_imports)]
 
+pub mod alertmanager;
 pub mod app;
 pub mod daemon;
 pub mod dns;
@@ -38,6 +40,7 @@ pub mod site;
 mod template;
 pub mod tls;
 
+pub use alertmanager::{Alertmanager, Notification, Sink, Told};
 pub use app::{App, Behaviour, Business, Claim, Counting, Fault, MetricsFormat};
 pub use dns::{Answer, FakeDns};
 pub use exporter::{Exit, Exporter, Reply};

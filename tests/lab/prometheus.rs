@@ -87,6 +87,18 @@ impl Scrape {
 impl Prometheus {
     /// Starts a server that scrapes and evaluates `rules` every `interval`, and waits until it is ready.
     pub async fn start(version: PromVersion, interval: Duration, jobs: &[Scrape], rules: &[&Path]) -> Self {
+        Self::start_alerting(version, interval, jobs, rules, None).await
+    }
+
+    /// The same; what fires goes to this Alertmanager, and again every second interval, as the defaults of 30 s and 1 min
+    /// have it: that is how it learns of annotations that changed.
+    pub async fn start_alerting(
+        version: PromVersion,
+        interval: Duration,
+        jobs: &[Scrape],
+        rules: &[&Path],
+        alertmanager: Option<SocketAddr>,
+    ) -> Self {
         let dir = scratch_dir("prometheus");
         let every = format!("{}ms", interval.as_millis());
         let mut config = format!(
@@ -104,6 +116,13 @@ impl Prometheus {
             )
             .expect("write to a string");
         }
+        if let Some(address) = alertmanager {
+            writeln!(
+                config,
+                "alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{address}\"]}}]}}]}}"
+            )
+            .expect("write to a string");
+        }
         std::fs::write(dir.join("prometheus.yml"), config).expect("write prometheus.yml");
 
         let ip = lab_ip();
@@ -113,6 +132,9 @@ impl Prometheus {
             .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
             .arg(format!("--web.listen-address={address}"));
+        if alertmanager.is_some() {
+            command.arg(format!("--rules.alert.resend-delay={}ms", (2 * interval).as_millis()));
+        }
         let mut daemon = Daemon::spawn(&format!("prometheus {version:?}"), command, &dir);
         eventually("prometheus is ready", Duration::from_secs(20), async || {
             daemon.must_run();

@@ -1,0 +1,238 @@
+//! One Prometheus and one Alertmanager for many exporters, each of a site of its own, and what each of them is told of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::SECOND;
+use super::scaled::{self, FACTOR};
+use crate::lab::{
+    Alertmanager, Exporter, Notification, PromVersion, Prometheus, Proxy, Scrape, Sink, Told, eventually,
+    free_port, lab_ip, scratch_dir,
+};
+
+/// How often everything is done in production: checks, scrapes, rules.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(15);
+
+/// An exporter's place: a configuration and an address that outlive its process, and a proxy that can be cut.
+pub struct Watched {
+    pub site: &'static str,
+    /// Prometheus scrapes through it.
+    pub proxy: Proxy,
+    config: String,
+    address: SocketAddr,
+}
+
+/// What watches all of them.
+pub struct Stage {
+    pub prometheus: Prometheus,
+    sink: Sink,
+    table: Mutex<Vec<Row>>,
+    _alertmanager: Alertmanager,
+}
+
+/// What the stage tells about one site.
+#[derive(Clone, Copy)]
+pub struct Scene<'s> {
+    pub stage: &'s Stage,
+    pub watched: &'s Watched,
+    /// Of the catalogue.
+    pub id: &'static str,
+}
+
+/// What an alert joins in Alertmanager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joins {
+    /// A group of its own: waits `group_wait`.
+    New,
+    /// A group that was told of already: waits for its next `group_interval`.
+    Known,
+}
+
+struct Row {
+    id: &'static str,
+    alert: String,
+    event: &'static str,
+    took: Duration,
+    least: Duration,
+    most: Duration,
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// `config` is of the site `dr-west`, as all pieces of the lab are; it becomes `site`'s.
+    pub async fn new(site: &'static str, config: &str) -> Self {
+        let ip = lab_ip();
+        let address = SocketAddr::new(ip, free_port(ip));
+        let proxy = Proxy::start(lab_ip(), address).await;
+        Self { site, proxy, config: config.replace("name: dr-west,", &format!("name: {site},")), address }
+    }
+
+    /// Starts the exporter, at the same address each time.
+    pub async fn start(&self) -> Exporter {
+        let dir = scratch_dir("exporter");
+        std::fs::write(dir.join("config.yaml"), &self.config).expect("write the configuration");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
+        command.arg("--config.file").arg(dir.join("config.yaml"));
+        command.arg("--web.listen-address").arg(self.address.to_string());
+        Exporter::start_command(command, &dir).await
+    }
+
+    fn is_told(&self, told: &Told) -> bool {
+        told.label("site") == self.site || told.label("instance") == self.proxy.address().to_string()
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Starts all, with the shipped rules and the shipped example, scaled.
+    pub async fn start(watched: &[&Watched]) -> Self {
+        let sink = Sink::start().await;
+        let alertmanager = Alertmanager::start(&scaled::alertmanager(sink.address())).await;
+        let targets: Vec<_> = watched.iter().map(|watched| watched.proxy.address()).collect();
+        let rules = scaled::rules();
+        let rules: Vec<_> = rules.iter().map(std::path::PathBuf::as_path).collect();
+        let jobs = [Scrape::new("dr-exporter", &targets)];
+        let to = Some(alertmanager.address());
+        let prometheus =
+            Prometheus::start_alerting(PromVersion::New, INTERVAL / FACTOR, &jobs, &rules, to).await;
+        Self { prometheus, sink, table: Mutex::default(), _alertmanager: alertmanager }
+    }
+
+    /// All events that were measured, and what production would make of them.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:<6} {:<26} {:<9} {:>9}  {:>8}  expected unscaled (scaled by {FACTOR})\n",
+            "id", "alert", "event", "measured", "unscaled"
+        );
+        let mut rows = self.table.lock().unwrap();
+        rows.sort_by_key(|row| row.id);
+        for Row { id, alert, event, took, least, most } in rows.iter() {
+            writeln!(
+                text,
+                "{id:<6} {alert:<26} {event:<9} {:>7.1} s  {:>8}  {} to {}",
+                took.as_secs_f64(),
+                clock(*took * FACTOR),
+                clock(*least),
+                clock(*most)
+            )
+            .expect("write to a string");
+        }
+        text
+    }
+}
+
+fn clock(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+// === impl Scene ===
+
+impl Scene<'_> {
+    /// Waits until Prometheus knows this verdict.
+    pub async fn verdict(&self, verdict: &str) {
+        let expr = format!("dr_verdict{{site={:?}, verdict={verdict:?}}} == 1", self.watched.site);
+        self.stage.prometheus.wait_for(&expr, SLACK, |found| found.len() == 1).await;
+    }
+
+    /// Waits until an alert fires in Prometheus, whether anybody is told or not.
+    pub async fn evaluates(&self, alert: &str) {
+        let site = self.watched.site;
+        let expr = format!("ALERTS{{alertname={alert:?}, alertstate=\"firing\", site={site:?}}}");
+        let limit = scaled::waits(alert).pending / FACTOR + SLACK;
+        self.stage.prometheus.wait_for(&expr, limit, |found| !found.is_empty()).await;
+    }
+
+    /// What a receiver was told about this site, or about the target of its exporter.
+    pub fn heard(&self, receiver: &str) -> Vec<Notification> {
+        let mut heard = self.stage.sink.heard();
+        heard.retain(|n| n.receiver == receiver && n.alerts.iter().any(|told| self.watched.is_told(told)));
+        heard
+    }
+
+    /// The same, shortened: which alerts fire and which are resolved, in each notification.
+    pub fn sequence(&self, receiver: &str) -> Vec<[BTreeSet<String>; 2]> {
+        let names = |n: &Notification, fires: bool| {
+            n.alerts.iter().filter(|told| told.fires() == fires).map(|told| told.name().to_owned()).collect()
+        };
+        self.heard(receiver).iter().map(|n| [names(n, true), names(n, false)]).collect()
+    }
+
+    /// Waits until all that pages and tickets were told of is resolved.
+    pub async fn ends_well(&self) {
+        let what = format!("{}: all that was told of is resolved", self.watched.site);
+        let limit = scaled::of_routes("group_interval") / FACTOR + SLACK;
+        eventually(&what, limit, async || {
+            let mut stands = BTreeMap::new();
+            for told in
+                ["page", "tickets"].iter().flat_map(|receiver| self.heard(receiver)).flat_map(|n| n.alerts)
+            {
+                stands.insert(told.labels.clone(), told.fires());
+            }
+            stands.retain(|_, fires| *fires);
+            if stands.is_empty() { Ok(()) } else { Err(format!("{:?}", stands.keys())) }
+        })
+        .await;
+    }
+
+    /// Asserts that the receiver was told nothing about this site, for that reason.
+    pub fn hears_nothing(&self, receiver: &str, because: &str) {
+        let heard = self.sequence(receiver);
+        assert!(heard.is_empty(), "{}: {receiver} was told of {heard:?}, but {because}", self.watched.site);
+    }
+
+    /// Waits until the receiver is told that the alert fires; checks and notes how long that took since the fault.
+    pub async fn fires(&self, receiver: &str, alert: &str, fault: Instant, joins: Joins) -> Told {
+        let wait = match joins {
+            Joins::New => [scaled::of_routes("group_wait"); 2],
+            Joins::Known => [Duration::ZERO, scaled::of_routes("group_interval")],
+        };
+        let pending = scaled::waits(alert).pending;
+        // A check, a scrape, what is recorded, and the alert that rests on it, each at the end of its interval.
+        let bounds = [pending + wait[0], pending + wait[1] + 4 * INTERVAL];
+        self.event(receiver, alert, "firing", fault, bounds).await
+    }
+
+    /// Waits until the receiver is told that the alert is resolved; checks and notes how long that took since the repair.
+    pub async fn resolves(&self, receiver: &str, alert: &str, repair: Instant) -> Told {
+        let keeps = scaled::waits(alert).keeps;
+        let bounds = [keeps, keeps + scaled::of_routes("group_interval") + 4 * INTERVAL];
+        self.event(receiver, alert, "resolved", repair, bounds).await
+    }
+
+    async fn event(
+        &self,
+        receiver: &str,
+        alert: &str,
+        status: &'static str,
+        since: Instant,
+        [least, most]: [Duration; 2],
+    ) -> Told {
+        let what = format!("{}: {receiver} is told that {alert} is {status}", self.watched.site);
+        let (at, told) = eventually(&what, most / FACTOR + SLACK, async || {
+            let heard = self.heard(receiver);
+            let found = heard.iter().filter(|n| n.at >= since).find_map(|n| {
+                let told = n.alerts.iter().find(|told| told.name() == alert && told.status == status)?;
+                Some((n.at, told.clone()))
+            });
+            found.ok_or_else(|| format!("{:#?}", self.sequence(receiver)))
+        })
+        .await;
+        let took = at - since;
+        // Alertmanager counts `group_wait` from the evaluation that raised the alert, some milliseconds before it came.
+        assert!(
+            took + SECOND / 5 >= least / FACTOR,
+            "{what} after {took:?}, too early for {least:?} / {FACTOR}"
+        );
+        let row = Row { id: self.id, alert: alert.to_owned(), event: status, took, least, most };
+        self.stage.table.lock().unwrap().push(row);
+        told
+    }
+}
