@@ -8,7 +8,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: lab ## install what the tests need, then run all of them (unit, lab, documentation)
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 mutants: ## change every alert rule in every known way; report how many changes a test notices (minutes)
 	alerts/tests/mutants

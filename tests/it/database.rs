@@ -11,7 +11,7 @@ mod twins;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_millis(900);
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A file with a connection string, as an application has it mounted.
-struct DsnFile(PathBuf);
+pub(crate) struct DsnFile(PathBuf);
 
 /// What `/metrics` said at one moment.
 struct Seen(Vec<Sample>);
@@ -33,43 +33,52 @@ struct Seen(Vec<Sample>);
 // === impl DsnFile ===
 
 impl DsnFile {
-    fn new(dsn: &str) -> Self {
+    pub(crate) fn new(dsn: &str) -> Self {
         let file = Self(scratch_dir("dsn").join("dsn"));
         file.set(dsn);
         file
     }
 
     /// Replaces it as a mounted Secret is replaced: at once.
-    fn set(&self, dsn: &str) {
+    pub(crate) fn set(&self, dsn: &str) {
         let next = self.0.with_extension("next");
         std::fs::write(&next, dsn).expect("write a connection string");
         std::fs::rename(&next, &self.0).expect("put a connection string in place");
     }
 
-    fn endpoint(&self) -> Value {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes it away, as a Secret that was deleted.
+    pub(crate) fn remove(&self) {
+        std::fs::remove_file(&self.0).expect("remove a file");
+    }
+
+    pub(crate) fn endpoint(&self) -> Value {
         json!({"url": {"file": self.0}})
     }
 }
 
 // === configuration ===
 
-fn at(dsn: &str) -> Value {
+pub(crate) fn at(dsn: &str) -> Value {
     DsnFile::new(dsn).endpoint()
 }
 
 /// A business query that any node of the lab answers.
-fn list() -> Value {
+pub(crate) fn list() -> Value {
     json!({"name": "list", "sql": "select id, created_at from orders order by created_at desc limit 1",
            "min_rows": 1, "newest": {"column": "created_at", "max_age": "26h"}})
 }
 
-fn query(sql: &str) -> Value {
+pub(crate) fn query(sql: &str) -> Value {
     json!({"name": "q", "sql": sql})
 }
 
 /// A system whose application claims health on `/health`, with one database, called `orders`.
 #[allow(clippy::needless_pass_by_value, reason = "every caller makes the endpoint on the spot")]
-fn system(name: &str, app: &App, endpoint: Value, queries: &[Value]) -> Value {
+pub(crate) fn system(name: &str, app: &App, endpoint: Value, queries: &[Value]) -> Value {
     json!({
         "name": name,
         "workloads": [{"name": "api", "instances": [{"name": "api-1", "url": app.url("")}]}],
@@ -79,7 +88,7 @@ fn system(name: &str, app: &App, endpoint: Value, queries: &[Value]) -> Value {
 }
 
 /// The site `dr-west`, a standby in the west.
-fn west(systems: &[Value]) -> Value {
+pub(crate) fn west(systems: &[Value]) -> Value {
     json!({
         "site": {"name": "dr-west", "region": "us-west-2", "role": "standby"},
         "regions": {"us-east-1": {"cidrs": ["127.10.0.0/16"]}, "us-west-2": {"cidrs": ["127.20.0.0/16"]}},
@@ -91,7 +100,7 @@ fn west(systems: &[Value]) -> Value {
 }
 
 /// The site `primary-east`, the primary in the east.
-fn east(systems: &[Value]) -> Value {
+pub(crate) fn east(systems: &[Value]) -> Value {
     let mut site = west(systems);
     site["site"] = json!({"name": "primary-east", "region": "us-east-1", "role": "primary"});
     site
@@ -103,7 +112,7 @@ async fn start(site: &Value) -> Exporter {
 }
 
 /// The lie of most incidents: an application that always says `ok`.
-async fn liar(site: &str, ip: std::net::IpAddr, dsn: &str) -> App {
+pub(crate) async fn liar(site: &str, ip: std::net::IpAddr, dsn: &str) -> App {
     let app = App::start(site, ip, dsn).await;
     app.behave(|behaviour: &mut Behaviour| behaviour.health = Claim::StaticOk);
     app

@@ -105,6 +105,7 @@ impl<'k> Replicas<'k> {
         let begun = Instant::now();
         exporter.wait_for_sample("dr_exporter_leader", &[], 1.0, limit).await;
         let took = begun.elapsed();
+        assert!(took <= limit, "{path} leads after {took:?}, promised are {limit:?}");
         eventually(&format!("{path} asks"), 6 * SECOND, async || {
             if self.witness.asked(path, begun).is_empty() { Err("it does not".to_owned()) } else { Ok(()) }
         })

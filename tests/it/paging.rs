@@ -5,18 +5,25 @@
 // The product's bans (clocks, bare connects) keep the exporter honest; tests stand outside of it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr)]
 
+mod claims;
+mod clusters;
+mod databases;
 mod scaled;
 mod stage;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::time::{sleep, sleep_until};
 
-use crate::lab::kube::objects::{cron_job, secret};
+use crate::lab::http::{respond, serve_at};
+use crate::lab::kube::objects::secret;
 use crate::lab::kube::{Kube, SeedCluster};
 use crate::lab::{Claim, Exporter, PgPair, ProxyMode, Site};
+use claims::Claims;
+use clusters::Clusters;
+use databases::Databases;
+use hyper::StatusCode;
 use scaled::FACTOR;
 use stage::{Joins, Scene, Stage, Watched};
 
@@ -36,45 +43,54 @@ async fn until(at: Instant) {
     sleep_until(at.into()).await;
 }
 
-#[tokio::test]
+// All applications, proxies and the sink are tasks of this process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_the_fault_to_the_page() {
     let kube = Kube::shared().await;
-    let in_cluster = async || {
+    let seed = async {
         let pair = PgPair::start().await;
         let cluster = SeedCluster::start(kube, &pair.west.dsn("app")).await;
         (pair, cluster)
     };
-    let ((seed_pair, seed_cluster), (_pair, ticket_cluster), dying, honest, quiet) =
-        tokio::join!(in_cluster(), in_cluster(), Site::start(), Site::start(), Site::start());
-    let image_cluster = SeedCluster::start(kube, &quiet.node.dsn("app")).await;
-    let admin = kube.kubeconfig_for_admin();
+    let ((seed_pair, seed_cluster), mut clusters, claims, databases, dying, honest, quiet) = tokio::join!(
+        seed,
+        Clusters::start(kube),
+        Claims::start(),
+        Databases::start(),
+        Site::start(),
+        Site::start(),
+        Site::start()
+    );
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let declared = format!("{}    maintenance: {{until: {soon}, because: moving}}\n", dying.config().yaml());
+    let admin = kube.kubeconfig_for_admin();
+    let sites = clusters.sites().await;
     let seed_at = Watched::new("dr-seed", &seed_cluster.config(&admin, DATABASE)).await;
-    let ticket_at = Watched::new("dr-ticket", &ticket_cluster.config(&admin, DATABASE)).await;
-    let image_at = Watched::new("dr-image", &image_cluster.config(&admin, DATABASE)).await;
+    let claims_at = Watched::new("dr-claims", &claims.config()).await;
+    let standby_at = Watched::new("dr-databases", &databases.standby()).await;
+    let primary_at = Watched::new("primary-databases", &databases.primary()).await;
     let dying_at = Watched::new("dr-dying", &dying.config().yaml()).await;
     let gated_at = Watched::new("dr-gated", &declared).await;
     let honest_at = Watched::new("dr-honest", &honest.config().yaml()).await;
+    let frozen_at = Watched::new("dr-frozen", &honest.config().yaml()).await;
     let quiet_at = Watched::new("dr-quiet", &quiet.config().traffic("5s", "").yaml()).await;
-    let watched = [&seed_at, &ticket_at, &image_at, &dying_at, &gated_at, &honest_at, &quiet_at];
+    let started = [&seed_at, &claims_at, &standby_at, &primary_at, &gated_at, &honest_at];
+    let others = [&dying_at, &frozen_at, &quiet_at];
+    let watched: Vec<_> = started.into_iter().chain(others).chain(sites.all()).collect();
     let stage = Stage::start(&watched).await;
-    let scene = |id, watched| Scene { stage: &stage, watched, id };
+    let scene = |id, watched| Scene { stage: &stage, watched, system: None, id };
 
-    let _running = tokio::join!(
-        seed_at.start(),
-        ticket_at.start(),
-        image_at.start(),
-        gated_at.start(),
-        honest_at.start()
-    );
+    let running = started.into_iter().chain(sites.all()).map(Watched::start);
+    let _running = futures_util::future::join_all(running).await;
     let others = async {
         tokio::join!(
             the_seeds_incident(scene("L01", &seed_at), &seed_pair, &seed_cluster),
-            two_tickets(scene("L56", &ticket_at), scene("L76", &ticket_at), &ticket_cluster),
-            no_new_pod(scene("L73", &image_at), &image_cluster),
+            clusters.play(&stage, &sites),
+            claims.play(&stage, &claims_at),
+            databases.play(&stage, &standby_at, &primary_at),
             the_exporter_dies(scene("L92", &dying_at), scene("T07", &gated_at), &dying),
             an_honest_site(scene("honest", &honest_at), &honest),
+            a_frozen_exporter(scene("L91", &frozen_at)),
         );
     };
     let quiet = a_quiet_site(scene("T01", &quiet_at));
@@ -136,53 +152,6 @@ async fn the_seeds_incident(scene: Scene<'_>, pair: &PgPair, cluster: &SeedClust
     assert_eq!(scene.sequence("page"), [told(&[PAGE], &[]), told(&[], &[PAGE])]);
 }
 
-/// CronJobs that run on both sides and a missing readiness probe: warnings, no page.
-async fn two_tickets(cron: Scene<'_>, probe: Scene<'_>, cluster: &SeedCluster<'_>) {
-    cluster.ns.apply(cron_job("invoices", "0 6 * * *", true)).await;
-    cron.verdict("usable").await;
-    let fault = Instant::now();
-    cluster.ns.patch("CronJob", "invoices", json!({"spec": {"suspend": false}})).await;
-    let none = json!([{"op": "remove", "path": "/spec/template/spec/containers/0/readinessProbe"}]);
-    cluster.ns.api().patch("Deployment", cluster.ns.name(), "api-server", none).await;
-    let (jobs, ready) = tokio::join!(
-        cron.fires("tickets", "DrCronJobActive", fault, Joins::New),
-        probe.fires("tickets", "DrReadinessProbeMissing", fault, Joins::New),
-    );
-    for (ticket, check) in [(&jobs, "cron_jobs"), (&ready, "readiness_probe")] {
-        let labels = ["severity", "site", "system", "check", "target"].map(|name| ticket.label(name));
-        assert_eq!(labels, ["warning", "dr-ticket", "orders", check, "api-server"]);
-        assert!(ticket.annotations["description"].contains("workload api-server"), "{ticket:?}");
-    }
-    let repair = Instant::now();
-    cluster.ns.patch("CronJob", "invoices", json!({"spec": {"suspend": true}})).await;
-    cron.resolves("tickets", "DrCronJobActive", repair).await;
-    cron.hears_nothing("page", "a ticket is no page");
-    let last = probe.sequence("tickets").pop().expect("a notification");
-    assert_eq!(last, told(&["DrReadinessProbeMissing"], &["DrCronJobActive"]), "the other goes on");
-}
-
-/// A site that serves and could start no new pod: a page of its own, without the ticket that is its detail.
-async fn no_new_pod(scene: Scene<'_>, cluster: &SeedCluster<'_>) {
-    const PODS: &str = "DrPodsCannotStart";
-    scene.verdict("usable").await;
-    let image = async |image: &str| {
-        let path = "/spec/template/spec/containers/0/image";
-        let patch = json!([{"op": "replace", "path": path, "value": image}]);
-        cluster.ns.api().patch("Deployment", cluster.ns.name(), "api-server", patch).await;
-    };
-    let fault = Instant::now();
-    image("123456789012.dkr.ecr.us-east-1.amazonaws.com/api-server:1").await;
-    let page = scene.fires("page", PODS, fault, Joins::New).await;
-    assert_eq!(["severity", "site", "system"].map(|l| page.label(l)), ["critical", "dr-image", "orders"]);
-    scene.evaluates("DrImageOutOfReach").await;
-    sleep(scaled::of_routes("group_wait") / FACTOR + 2 * SECOND).await;
-    scene.hears_nothing("tickets", "the details of a page are in its text");
-    let repair = Instant::now();
-    image("registry.us-west-2.example/api-server:1").await;
-    scene.resolves("page", PODS, repair).await;
-    assert_eq!(scene.sequence("page"), [told(&[PODS], &[]), told(&[], &[PODS])]);
-}
-
 /// The page outlives the exporter, says so, and is told apart from the page that nobody watches; the twin is the same
 /// application under declared maintenance.
 async fn the_exporter_dies(scene: Scene<'_>, gated: Scene<'_>, site: &Site) {
@@ -242,6 +211,31 @@ async fn an_honest_site(scene: Scene<'_>, site: &Site) {
     scene.resolves("page", HONEST, repair).await;
     assert_eq!(scene.sequence("page"), [told(&[HONEST], &[]), told(&[], &[HONEST])]);
     scene.ends_well().await;
+}
+
+/// The exporter answers every scrape with what it knew when its checks stopped.
+async fn a_frozen_exporter(scene: Scene<'_>) {
+    const STALE: &str = "DrObservationsStale";
+    let exporter = scene.watched.start().await;
+    scene.verdict("usable").await;
+    let known = exporter.metrics_text().await;
+    exporter.kill().await;
+    let frozen = Instant::now();
+    let (_, server) = serve_at(scene.watched.address(), move |_| {
+        let known = known.clone();
+        async move { respond(StatusCode::OK, "text/plain; version=0.0.4", known) }
+    })
+    .await;
+    // Ten of its intervals long it could be a slow schedule.
+    let page = scene.fires("page", STALE, frozen + 10 * SECOND, Joins::New).await;
+    assert_eq!(["severity", "system"].map(|label| page.label(label)), ["critical", "orders"]);
+    scene.hears_nothing("tickets", "why nobody looks is a detail of the page");
+
+    drop(server);
+    let repair = Instant::now();
+    let _exporter = scene.watched.start().await;
+    scene.resolves("page", STALE, repair).await;
+    assert_eq!(scene.sequence("page"), [told(&[STALE], &[]), told(&[], &[STALE])]);
 }
 
 /// A warm standby that is fine and has no user, restarted, killed, and out of reach for Prometheus, over and over.

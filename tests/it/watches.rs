@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::lab::kube::{Kube, Workload, objects};
-use crate::lab::run::eventually;
+use crate::lab::run::within;
 
 /// What changes in the cluster is in force within this time.
 const IN_FORCE: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ impl Watching {
 
     /// Waits until the inventory is so.
     async fn until(&self, what: &str, limit: Duration, is: impl Fn(&Inventory) -> bool) {
-        eventually(what, limit, async || {
+        within(what, limit, async || {
             let state = |inventory: &Inventory| match is(inventory) {
                 true => Ok(()),
                 false => Err(format!("{:#?}", inventory.feeds)),

@@ -141,7 +141,7 @@ pub fn client() -> &'static reqwest::Client {
             .no_gzip()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
-            .timeout(Duration::from_secs(10))
+            .timeout(Duration::from_secs(30))
             .build()
             .expect("an HTTP client")
     })

@@ -2,7 +2,7 @@
 //!
 //! | file | what it starts |
 //! | --- | --- |
-//! | `run.rs` | the directory of this test run, addresses, ports, `eventually`, and the reaper that leaves no orphan |
+//! | `run.rs` | the directory of this test run, addresses, ports, `eventually`, `within`, and the reaper that leaves no orphan |
 //! | `daemon.rs` | one child process: log, signals, freeze and thaw, killed on drop |
 //! | `pg.rs`, `template.rs`, `tls.rs` | PostgreSQL: primary + streaming standby, unrelated nodes, certificates |
 //! | `pgbouncer.rs` | `PgBouncer` in front of a node |
@@ -50,7 +50,7 @@ pub use pg::{Pg, PgPair};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use prometheus::{PromVersion, Prometheus, Scrape, promtool, promtool_check_metrics};
 pub use proxy::{Proxy, ProxyMode, SynBlackhole};
-pub use run::{east_ip, eventually, free_port, lab_ip, scratch_dir, west_ip};
+pub use run::{east_ip, eventually, free_port, lab_ip, scratch_dir, west_ip, within};
 pub use samples::{Sample, parse_samples};
 pub use site::{Config, ORDERS, Site};
 pub use tls::Validity;

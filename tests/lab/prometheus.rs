@@ -202,10 +202,12 @@ impl Prometheus {
         eventually(&format!("prometheus: {expr}"), limit, async || {
             let answer = self.query(expr).await;
             if holds(&answer) {
-                Ok(answer)
-            } else {
-                Err(format!("{answer:?}; targets: {:?}", self.targets().await))
+                return Ok(answer);
             }
+            let targets = self.targets().await;
+            // It knows nothing new before its next scrape.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Err(format!("{answer:?}; targets: {targets:?}"))
         })
         .await
     }

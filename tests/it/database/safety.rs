@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{INTERVAL, TIMEOUT, at, east, liar, list, pages, start, system, until, usable};
-use crate::lab::{Exporter, Pg, PgBouncer, PoolMode, east_ip, eventually};
+use crate::lab::{Exporter, Pg, PgBouncer, PoolMode, east_ip, eventually, within};
 
 /// Ways out of a read-only transaction that somebody may configure, by mistake or not.
 const ESCAPES: &[&str] = &[
@@ -140,8 +140,8 @@ async fn fifty_million_rows_and_a_row_of_300_megabytes() {
     let long = |sql| {
         let mut long =
             system("x", &app, at(&dsn), &[super::query(sql), json!({"name": "after", "sql": "select 1"})]);
-        long["databases"][0]["timeout"] = json!("8s");
-        long["databases"][0]["interval"] = json!("8s");
+        long["databases"][0]["timeout"] = json!("20s");
+        long["databases"][0]["interval"] = json!("20s");
         long
     };
     let mut rows = long("select generate_series(1, 50000000)");
@@ -196,7 +196,7 @@ async fn nothing_lingers_after_a_deadline() {
     }
     // Stopped in the middle, it takes its work along.
     exporter.stop().await;
-    eventually("nothing of ours runs on the server", limit, async || {
+    within("nothing of ours runs on the server", limit, async || {
         let left = node.sql(&format!("select query {at_work}")).await;
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })

@@ -7,6 +7,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use tokio::time::sleep;
+
 use super::SECOND;
 use super::scaled::{self, FACTOR};
 use crate::lab::{
@@ -16,6 +19,8 @@ use crate::lab::{
 
 /// How often everything is done in production: checks, scrapes, rules.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// How often the sink is looked at; what arrives has its own time.
+const LOOK: Duration = Duration::from_millis(100);
 /// What a busy machine may add.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -41,6 +46,8 @@ pub struct Stage {
 pub struct Scene<'s> {
     pub stage: &'s Stage,
     pub watched: &'s Watched,
+    /// Only what is told of this system; all that is told of the site, when there is none.
+    pub system: Option<&'static str>,
     /// Of the catalogue.
     pub id: &'static str,
 }
@@ -66,12 +73,14 @@ struct Row {
 // === impl Watched ===
 
 impl Watched {
-    /// `config` is of the site `dr-west`, as all pieces of the lab are; it becomes `site`'s.
+    /// `config` (YAML) is of `dr-west` or `primary-east`, as all pieces of the lab are; it becomes `site`'s.
     pub async fn new(site: &'static str, config: &str) -> Self {
+        let mut config: Value = serde_saphyr::from_str(config).expect("a configuration");
+        config["site"]["name"] = site.into();
         let ip = lab_ip();
         let address = SocketAddr::new(ip, free_port(ip));
         let proxy = Proxy::start(lab_ip(), address).await;
-        Self { site, proxy, config: config.replace("name: dr-west,", &format!("name: {site},")), address }
+        Self { site, proxy, config: config.to_string(), address }
     }
 
     /// Starts the exporter, at the same address each time.
@@ -84,8 +93,9 @@ impl Watched {
         Exporter::start_command(command, &dir).await
     }
 
-    fn is_told(&self, told: &Told) -> bool {
-        told.label("site") == self.site || told.label("instance") == self.proxy.address().to_string()
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -136,16 +146,57 @@ fn clock(time: Duration) -> String {
 // === impl Scene ===
 
 impl Scene<'_> {
+    fn is_told(&self, told: &Told) -> bool {
+        match self.system {
+            Some(system) => told.label("site") == self.watched.site && told.label("system") == system,
+            None => {
+                told.label("site") == self.watched.site
+                    || told.label("instance") == self.watched.proxy.address().to_string()
+            }
+        }
+    }
+
+    /// A selector's matchers.
+    fn matchers(&self) -> String {
+        let system = self.system.map(|system| format!(", system={system:?}")).unwrap_or_default();
+        format!("site={:?}{system}", self.watched.site)
+    }
+
     /// Waits until Prometheus knows this verdict.
     pub async fn verdict(&self, verdict: &str) {
-        let expr = format!("dr_verdict{{site={:?}, verdict={verdict:?}}} == 1", self.watched.site);
-        self.stage.prometheus.wait_for(&expr, SLACK, |found| found.len() == 1).await;
+        let expr = format!("dr_verdict{{{}, verdict={verdict:?}}} == 1", self.matchers());
+        self.stage.prometheus.wait_for(&expr, 2 * SLACK, |found| found.len() == 1).await;
+    }
+
+    /// A fault of a system that is well: the receiver is told that the alert fires, and the other receiver nothing.
+    pub async fn tells(&self, receiver: &str, alert: &str, fault: impl Future<Output = ()>) -> Told {
+        self.verdict("usable").await;
+        let at = Instant::now();
+        fault.await;
+        let told = self.fires(receiver, alert, at, Joins::New).await;
+        assert_eq!(told.label("site"), self.watched.site);
+        assert_eq!(told.label("severity"), if receiver == "page" { "critical" } else { "warning" });
+        let other = if receiver == "page" { "tickets" } else { "page" };
+        self.hears_nothing(other, &format!("{alert} goes to {receiver}"));
+        told
+    }
+
+    /// The repair: it is taken back, and neither receiver was ever told of anything else.
+    pub async fn takes_back(&self, receiver: &str, alert: &str, repair: impl Future<Output = ()>) {
+        let at = Instant::now();
+        repair.await;
+        self.resolves(receiver, alert, at).await;
+        self.ends_well().await;
+        let all = BTreeSet::from([alert.to_owned()]);
+        let none = BTreeSet::new();
+        assert_eq!(self.sequence(receiver), [[all.clone(), none.clone()], [none, all]], "{}", self.id);
+        let other = if receiver == "page" { "tickets" } else { "page" };
+        self.hears_nothing(other, "all is well again");
     }
 
     /// Waits until an alert fires in Prometheus, whether anybody is told or not.
     pub async fn evaluates(&self, alert: &str) {
-        let site = self.watched.site;
-        let expr = format!("ALERTS{{alertname={alert:?}, alertstate=\"firing\", site={site:?}}}");
+        let expr = format!("ALERTS{{alertname={alert:?}, alertstate=\"firing\", {}}}", self.matchers());
         let limit = scaled::waits(alert).pending / FACTOR + SLACK;
         self.stage.prometheus.wait_for(&expr, limit, |found| !found.is_empty()).await;
     }
@@ -153,7 +204,8 @@ impl Scene<'_> {
     /// What a receiver was told about this site, or about the target of its exporter.
     pub fn heard(&self, receiver: &str) -> Vec<Notification> {
         let mut heard = self.stage.sink.heard();
-        heard.retain(|n| n.receiver == receiver && n.alerts.iter().any(|told| self.watched.is_told(told)));
+        heard.iter_mut().for_each(|n| n.alerts.retain(|told| self.is_told(told)));
+        heard.retain(|n| n.receiver == receiver && !n.alerts.is_empty());
         heard
     }
 
@@ -167,7 +219,7 @@ impl Scene<'_> {
 
     /// Waits until all that pages and tickets were told of is resolved.
     pub async fn ends_well(&self) {
-        let what = format!("{}: all that was told of is resolved", self.watched.site);
+        let what = format!("{} at {}: all that was told of is resolved", self.id, self.watched.site);
         let limit = scaled::of_routes("group_interval") / FACTOR + SLACK;
         eventually(&what, limit, async || {
             let mut stands = BTreeMap::new();
@@ -177,7 +229,11 @@ impl Scene<'_> {
                 stands.insert(told.labels.clone(), told.fires());
             }
             stands.retain(|_, fires| *fires);
-            if stands.is_empty() { Ok(()) } else { Err(format!("{:?}", stands.keys())) }
+            if stands.is_empty() {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+            Err(format!("{:?}", stands.keys()))
         })
         .await;
     }
@@ -185,7 +241,12 @@ impl Scene<'_> {
     /// Asserts that the receiver was told nothing about this site, for that reason.
     pub fn hears_nothing(&self, receiver: &str, because: &str) {
         let heard = self.sequence(receiver);
-        assert!(heard.is_empty(), "{}: {receiver} was told of {heard:?}, but {because}", self.watched.site);
+        assert!(
+            heard.is_empty(),
+            "{} at {}: {receiver} was told of {heard:?}, but {because}",
+            self.id,
+            self.watched.site
+        );
     }
 
     /// Waits until the receiver is told that the alert fires; checks and notes how long that took since the fault.
@@ -215,13 +276,17 @@ impl Scene<'_> {
         since: Instant,
         [least, most]: [Duration; 2],
     ) -> Told {
-        let what = format!("{}: {receiver} is told that {alert} is {status}", self.watched.site);
+        let what =
+            format!("{} at {}: {receiver} is told that {alert} is {status}", self.id, self.watched.site);
         let (at, told) = eventually(&what, most / FACTOR + SLACK, async || {
             let heard = self.heard(receiver);
             let found = heard.iter().filter(|n| n.at >= since).find_map(|n| {
                 let told = n.alerts.iter().find(|told| told.name() == alert && told.status == status)?;
                 Some((n.at, told.clone()))
             });
+            if found.is_none() {
+                sleep(LOOK).await;
+            }
             found.ok_or_else(|| format!("{:#?}", self.sequence(receiver)))
         })
         .await;
