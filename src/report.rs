@@ -4,6 +4,7 @@
 #[cfg(test)]
 pub mod fixture;
 mod json;
+pub mod runbook;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -202,6 +203,8 @@ pub struct Against {
     pub reason: Reason,
     /// What happened, in one sentence.
     pub detail: String,
+    /// What to do about it.
+    pub runbook_url: String,
 }
 
 /// What one surface claims, beside what we found.
@@ -400,6 +403,7 @@ impl Against {
         let own = checks.iter().find(|report| report.key.check == check && *report.key.target == *target);
         Against {
             detail: own.map(|report| report.detail(now)).unwrap_or_default(),
+            runbook_url: runbook::url(runbook::of_check(check)),
             check,
             target,
             status,

@@ -5,7 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::discovery::learnt::Learnt;
 use crate::ledger::Episode;
 use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
-use crate::report::{CheckReport, Happened, LearntOf, Replica, Report, SystemReport, check_in_words};
+use crate::report::{
+    CheckReport, Happened, LearntOf, Replica, Report, SystemReport, check_in_words, runbook,
+};
 
 /// How often the page asks anew, in seconds.
 const REFRESH: u32 = 10;
@@ -122,6 +124,9 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
                 small { (system.declared.strategy) " " (system.role) ", for " (length(age(report.at, system.since))) }
             }
             p class="sentence" { (system.sentence) }
+            @if let Some(alert) = runbook::of_verdict(system.verdict, system.healthy_but_unusable) {
+                p class="next" { (to_runbook(alert, "What to do now")) }
+            }
             @if maintenance { p class="gate" { "Maintenance is announced: pages are held back, the verdict is not." } }
             @if drill { p class="gate" { "A failover exercise is announced: pages are held back, the verdict is not." } }
             div class="sides" {
@@ -151,6 +156,10 @@ fn card(report: &Report, system: &SystemReport) -> Markup {
             @for workload in &system.learnt { (learnt(workload)) }
         }
     }
+}
+
+fn to_runbook(alert: &str, words: &str) -> Markup {
+    html! { a href=(runbook::url(alert)) { (words) } }
 }
 
 fn standing_by(report: &Report) -> bool {
@@ -240,6 +249,7 @@ fn row(report: &Report, check: &CheckReport) -> Markup {
             @if let Some(reason) = check.reason { " " span class="tag" { (reason) } }
             @if !check.required { " " span class="tag" { "evidence" } }
             p { (check.detail(now)) }
+            @if check.status == Status::Fail { p { (to_runbook(runbook::of_check(check.key.check), "Runbook")) } }
             @if let Some(waiver) = &check.waiver { p { "Waived until " (waiver.until) ": " (waiver.because) } }
             details {
                 summary {
@@ -339,6 +349,8 @@ mod tests {
             "contradicted",
             "connect to 10.0.50.11:5432: connection refused",
             "http-equiv=\"refresh\"",
+            "alerts/runbooks/DrSiteHealthyButUnusable.md\">What to do now</a>",
+            "alerts/runbooks/DrSyntheticQueryFailing.md\">Runbook</a>",
             "aria-label=\"the last 1 runs: 1 did not pass; the longest took 0.004 s\"",
         ] {
             assert!(page.contains(said), "{said} is missing");

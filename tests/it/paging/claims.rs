@@ -95,7 +95,7 @@ impl Claims {
                 system["maintenance"] = json!({"until": end.to_string(), "because": "forgotten"});
             }
             "L101" => {
-                system["requests"][0]["headers"] = json!({"authorization": {"file": self.token.path()}})
+                system["requests"][0]["headers"] = json!({"authorization": {"file": self.token.path()}});
             }
             _ => {}
         }

@@ -201,7 +201,7 @@ impl Databases {
                     "synthetic_query (auth)",
                     sql(east, "alter role rotated password 'lab-new'"),
                     async {
-                        self.rotated.set(&self.pair.west.dsn("rotated").replace("lab-rotated", "lab-new"))
+                        self.rotated.set(&self.pair.west.dsn("rotated").replace("lab-rotated", "lab-new"));
                     }
                 ),
                 pages(

@@ -6,11 +6,10 @@ use super::panel::{Row, datasource, lay_out};
 use super::query;
 use super::words;
 use crate::metrics::catalogue as c;
+use crate::report::runbook::{self, REPOSITORY};
 
 /// By this tag the dashboards find each other.
 const TAG: &str = "dr-exporter";
-/// Where files of the repository are read.
-pub(super) const REPOSITORY: &str = "https://github.com/dr-exporter/dr-exporter/blob/main/";
 /// What a link carries over beside what it chooses itself.
 const KEPT: &str = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${cluster:queryparam}";
 
@@ -54,7 +53,7 @@ pub(super) fn to_exporter() -> Value {
 
 /// A link to the runbook of the alert that this field names.
 pub(super) fn to_runbook(alert: &str) -> Value {
-    json!({ "title": "Runbook", "url": format!("{REPOSITORY}alerts/runbooks/${{{alert}}}.md"), "targetBlank": true })
+    json!({ "title": "Runbook", "url": runbook::url(&format!("${{{alert}}}")), "targetBlank": true })
 }
 
 /// A link to a file of the repository.

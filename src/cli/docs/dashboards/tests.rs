@@ -9,11 +9,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::frame::REPOSITORY;
 use super::words::{self, GREEN};
 use super::{UNUSED, exporter, fleet, site};
 use crate::cli::docs::{Page, stale};
 use crate::metrics::catalogue;
+use crate::report::runbook::REPOSITORY;
 
 /// The file's stem, and what is in it.
 fn all() -> Vec<(&'static str, Value)> {
