@@ -14,7 +14,7 @@ import time
 import yaml
 
 import manifests
-from common import Loader, attempt, configuration, demand, documents, name_of, of_kind, run, say, tool, workload
+from common import CUSTOM_KINDS, Loader, attempt, configuration, demand, documents, name_of, of_kind, run, say, tool, workload
 
 POD = {"apiVersion": "v1", "kind": "Pod", "spec": {
     "automountServiceAccountToken": False,
@@ -35,7 +35,7 @@ def check(sets, kubeconfig, crd):
             kubectl.run("apply", "--server-side", "-f", crd)
             kubectl.run("wait", "--for=condition=Established", "--timeout=30s", "-f", crd)
         else:
-            say("without --crd: the ServiceMonitors are not shown to the server")
+            say("without --crd: ServiceMonitors and PrometheusRules are not shown to the server")
         for name, found in sets:
             dry_run(kubectl, name, found, with_crd)
         prove(kubectl, dict(sets))
@@ -63,7 +63,7 @@ def dry_run(kubectl, name, found, with_crd):
     for namespace in sorted({each["metadata"].get("namespace", "default") for each in found}):
         kubectl.namespace(namespace)
     for manifest in found:
-        if manifest["kind"] == "ServiceMonitor" and not with_crd:
+        if manifest["kind"] in CUSTOM_KINDS and not with_crd:
             continue
         done = kubectl.attempt("apply", "--dry-run=server", "--server-side", "--field-manager=deploy-check", "--validate=strict", "-f", "-",
                                stdin=json.dumps(manifest))
@@ -87,7 +87,7 @@ def prove(kubectl, sets):
         {**POD, "metadata": {"name": "pod", "namespace": "deploy-check-restricted"}, "spec": {"containers": [{"name": "app", "image": "example/app:1"}]}}))
     demand(done.returncode != 0 and "violates PodSecurity" in done.stderr, f"Pod Security does not refuse a pod without any security: {done.stderr}")
     for name in ("kustomize two-replicas with monitoring", "helm minimal"):
-        found = [each for each in sets[name] if each["kind"] != "ServiceMonitor"]
+        found = [each for each in sets[name] if each["kind"] not in CUSTOM_KINDS]
         kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
         try:
             account(kubectl, name, found)
