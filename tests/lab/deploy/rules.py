@@ -35,9 +35,9 @@ def check(manifests, disabled=(), own=()):
             demand(group["name"] not in rendered, f"the group {group['name']} is in more than one PrometheusRule")
             rendered[group["name"]] = group
     want = source()
-    more = [name for name in rendered if name not in want]
-    demand([rendered[name]["rules"] for name in more] == ([list(own)] if own else []),
-           f"PrometheusRules hold groups that no file has: {more}")
+    more = {name: group["rules"] for name, group in rendered.items() if name not in want}
+    demand(list(more.values()) == [rules for rules in [list(own)] if rules],
+           f"beside the groups of the files, PrometheusRules hold {pretty(more)}, and the operator gave {pretty(own)}")
     for name, group in want.items():
         demand(name in rendered, f"no PrometheusRule holds the group {name}")
         kept = [rule for rule in group["rules"] if rule.get("alert") not in disabled]
@@ -48,12 +48,16 @@ def check(manifests, disabled=(), own=()):
 
 def same_rules(group, want, found):
     """In the same order: a rule may read what one before it records."""
-    for one, other in zip(want, found):
-        name = one.get("alert") or one["record"]
+    def names(rules):
+        return [rule.get("alert") or rule["record"] for rule in rules]
+
+    lost, more = (sorted(set(names(one)) - set(names(other))) for one, other in ((want, found), (found, want)))
+    demand(not lost and not more, f"the group {group} lacks {lost}, and has {more}, which the file has not")
+    demand(names(want) == names(found), f"the rules of the group {group} are not in the order of the file: {names(found)}")
+    for name, one, other in zip(names(want), want, found):
         for field in sorted({*one, *other}):
             demand(one.get(field) == other.get(field) and (field in one) == (field in other),
                    f"{field} of {name} is {pretty(other.get(field))}, and in the file {pretty(one.get(field))}")
-    demand(len(want) == len(found), f"the group {group} has {len(found)} rules, and in the file {len(want)}")
 
 
 def promtool(groups):

@@ -34,6 +34,7 @@ def check(sets, kubeconfig, crd):
         if with_crd:
             kubectl.run("apply", "--server-side", "-f", crd)
             kubectl.run("wait", "--for=condition=Established", "--timeout=30s", "-f", crd)
+            knows_rules(kubectl)
         else:
             say("without --crd: ServiceMonitors and PrometheusRules are not shown to the server")
         for name, found in sets:
@@ -58,6 +59,22 @@ class Kubectl:
             self.run("label", "--overwrite", "namespace", name, *labels)
 
 
+def apply_dry(kubectl, manifest):
+    return kubectl.attempt("apply", "--dry-run=server", "--server-side", "--field-manager=deploy-check", "--validate=strict", "-f", "-",
+                           stdin=json.dumps(manifest))
+
+
+def knows_rules(kubectl):
+    """A server that takes every field would prove nothing about a PrometheusRule."""
+    def rule(**fields):
+        return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "deploy-check", "namespace": "default"},
+                "spec": {"groups": [{"name": "group", "rules": [{"alert": "Alert", "expr": "up == 0", **fields}]}]}}
+
+    taken, refused = apply_dry(kubectl, rule(keep_firing_for="1d")), apply_dry(kubectl, rule(keep_firing="1d"))
+    demand(taken.returncode == 0, f"the server refuses a rule that is right: {taken.stderr}")
+    demand(refused.returncode != 0 and "keep_firing" in refused.stderr, f"the server takes a rule with a field that is unknown: {refused.stderr}")
+
+
 def dry_run(kubectl, name, found, with_crd):
     """Every manifest, and one pod of each template in a namespace that enforces `restricted`."""
     for namespace in sorted({each["metadata"].get("namespace", "default") for each in found}):
@@ -65,8 +82,7 @@ def dry_run(kubectl, name, found, with_crd):
     for manifest in found:
         if manifest["kind"] in CUSTOM_KINDS and not with_crd:
             continue
-        done = kubectl.attempt("apply", "--dry-run=server", "--server-side", "--field-manager=deploy-check", "--validate=strict", "-f", "-",
-                               stdin=json.dumps(manifest))
+        done = apply_dry(kubectl, manifest)
         demand(done.returncode == 0, f"{name}: the server refuses {name_of(manifest)}: {done.stderr}")
         demand("arning" not in done.stderr, f"{name}: the server warns of {name_of(manifest)}: {done.stderr}")
     restricted = "deploy-check-restricted"
