@@ -52,7 +52,7 @@ def same_rules(group, want, found):
         return [rule.get("alert") or rule["record"] for rule in rules]
 
     lost, more = (sorted(set(names(one)) - set(names(other))) for one, other in ((want, found), (found, want)))
-    demand(not lost and not more, f"the group {group} lacks {lost}, and has {more}, which the file has not")
+    demand(not lost and not more, f"the group {group} lacks {lost}, and has {more}, which should not be there")
     demand(names(want) == names(found), f"the rules of the group {group} are not in the order of the file: {names(found)}")
     for name, one, other in zip(names(want), want, found):
         for field in sorted({*one, *other}):
