@@ -1,17 +1,22 @@
 """The Helm chart: what it refuses, that its values, schema and README agree, and what becomes of the configuration."""
 
 import json
-import re
-import tempfile
 import pathlib
+import re
+import tarfile
+import tempfile
 
 import yaml
 
 import manifests
+import rules
 from common import CHART, Loader, Wrong, attempt, configuration, demand, documents, pretty, run, say, tool
 
 # The oldest Kubernetes that Chart.yaml allows, and a current one.
 KUBERNETES = ["1.30.0", "1.37.0"]
+
+# What the chart takes from other directories of the repository; a release of Helm keeps all of it in one Secret of 1 MiB.
+PACKED = ["dashboards/*.json", "alerts/*.rules.yaml", "alerts/alertmanager.example.yml"]
 
 # What must be refused, and a part of what is said about it.
 REFUSED = [
@@ -35,6 +40,13 @@ REFUSED = [
     (["-f", "ci/minimal-values.yaml", "--set", "config.kubernetes.mode=disabled"], "refers to the cluster"),
     (["--set", "config.systems[0].name=a,config.systems[0].workloads[0].deployment=b"], "needs a namespace"),
     (["--set", "serviceMonitor.enabled=true,service.enabled=false"], "needs service.enabled"),
+    (["--set", "prometheusRule.enabled=true,prometheusRule.disabled.DrNoSuchAlert=true"], "there is no alert DrNoSuchAlert"),
+    (["--set", "prometheusRule.disabled.DrDrill=yes"], "got string, want boolean"),
+    (["--set", "prometheusRule.rules[0].alert=Own"], "missing property 'expr'"),
+    (["--set", "alertmanagerSecret.enabled=true"], "page, tickets, dead-mans-switch must be given"),
+    (["-f", "ci/everything-values.yaml", "--set", "alertmanagerSecret.receivers[1].name=tickts"], "tickets must be given"),
+    (["--set", "alertmanagerSecret.receivers[0].name=page"], "minProperties"),
+    (["-f", "ci/everything-values.yaml", "--set", "alertmanagerSecret.receivers[3].name=pager,alertmanagerSecret.receivers[3].email_configs={}"], "no route leads to pager"),
     (["--kube-version", "1.29.0"], "chart requires kubeVersion: >=1.30.0-0"),
 ]
 
@@ -73,14 +85,34 @@ def check():
             same_configuration(name, values["config"], found)
         if values.get("dashboards", {}).get("enabled"):
             manifests.within(name, manifests.check_dashboards, found)
+        monitoring(name, values, found)
         sets.append((name, found))
         say(f"{name}: {len(found)} manifests hold")
+    all_rules()
     checksum_follows()
     extras_are_verbatim()
     refusals()
     packaged()
     documentation()
     return sets
+
+
+def monitoring(name, values, found):
+    rule, own = values.get("prometheusRule", {}), values.get("alertmanagerSecret", {})
+    if rule.get("enabled"):
+        disabled = [alert for alert, left_out in rule["disabled"].items() if left_out]
+        demand(disabled and rule["rules"], f"{name}: disables no alert, or has none of its own")
+        manifests.within(name, rules.check, found, disabled, rule["rules"])
+    if values.get("ruleFiles", {}).get("enabled"):
+        manifests.within(name, rules.check_files, found)
+    if own.get("enabled"):
+        manifests.within(name, rules.check_alertmanager, found, **{key: own[key] for key in ("global", "templates", "receivers")})
+
+
+def all_rules():
+    found = documents(template(CHART, "--set", "prometheusRule.enabled=true"))
+    rules.check(found)
+    say(f"{len(rules.source())} groups of rules arrive as they are in the files")
 
 
 def same_configuration(name, given, found):
@@ -119,7 +151,11 @@ def packaged():
         package = next(pathlib.Path(work).glob("*.tgz"))
         for file in values_files():
             demand(template(package, "-f", file) == template(CHART, "-f", file), f"the package renders {file.name} in another way")
-    say("helm package renders the same")
+        with tarfile.open(package) as inside:
+            packed = {name.split("/files/")[1] for name in inside.getnames() if "/files/" in name}
+        want = {str(file.relative_to(CHART / "files")) for pattern in PACKED for file in (CHART / "files").glob(pattern)}
+        demand(packed == want, f"the package has too much or too little in files/: {sorted(packed ^ want)}; see .helmignore")
+    say("helm package renders the same, and carries only what it renders")
 
 
 # === values.yaml, values.schema.json and README.md ===
@@ -180,7 +216,7 @@ def documentation():
         if properties is None or path in OPAQUE:
             return
         demand(schema_node.get("additionalProperties") is False, f"values.schema.json: {path or 'the top'} takes unknown keys")
-        known = set(properties) - {"global"}
+        known = set(properties) - (set() if path else {"global"})
         demand(known == set(value), f"values.schema.json and values.yaml differ in {path or 'the top'}: {sorted(known ^ set(value))}")
         missing = {key for key in value if key not in given} - {"nodePort"}
         demand(not missing, f"ci/everything-values.yaml leaves out {sorted(missing)} of {path or 'the top'}")

@@ -14,6 +14,7 @@ import chart
 import image
 import manifests
 import rights
+import rules
 import server
 from common import BIN, CHART, KUSTOMIZE, ROOT, Loader, Wrong, attempt, configuration, demand, documents, name_of, run, say, tool, workload
 
@@ -61,7 +62,7 @@ def main():
 
 
 def kustomize():
-    """Base and overlays, and each overlay with monitoring, and in another namespace."""
+    """Base and overlays, and each overlay with all that is there for monitoring, and in another namespace."""
     kubectl = tool("kubectl")
     overlays = sorted(path.parent for path in KUSTOMIZE.glob("overlays/*/kustomization.yaml"))
     demand(overlays, "no overlays in deploy/kustomize")
@@ -75,10 +76,11 @@ def kustomize():
         say(f"{name}: {len(found)} manifests hold")
         monitored = documents(with_monitoring(kubectl, overlay))
         manifests.check(f"{name} with monitoring", monitored, "dr", may_add_names=True)
-        demand(len(monitored) > len(found), f"{name}: the component monitoring adds nothing")
-        manifests.within(f"{name} with monitoring", manifests.check_dashboards, monitored)
+        for part in (manifests.check_dashboards, rules.check, rules.check_files, rules.check_alertmanager):
+            manifests.within(f"{name} with monitoring", part, monitored)
         sets.append((f"{name} with monitoring", monitored))
-    say("each of them also with the component monitoring")
+    say("each of them also with dashboards, rules and the configuration of Alertmanager, which are those of the files")
+    own_alertmanager(kubectl)
     elsewhere(kubectl, overlays)
     return sets
 
@@ -90,12 +92,29 @@ def with_monitoring(kubectl, overlay):
             return os.path.relpath(target, work)
 
         pathlib.Path(work, "kustomization.yaml").write_text(yaml.safe_dump({
-            "resources": [path(overlay)],
+            "resources": [path(overlay), path(KUSTOMIZE / "rule-files"), path(KUSTOMIZE / "alertmanager")],
             "components": [path(KUSTOMIZE / "components/monitoring")],
             "labels": [{"pairs": {"app.kubernetes.io/name": "dr-exporter"}}],
             "transformers": [path(KUSTOMIZE / "namespace")],
         }))
         return run(kubectl, "kustomize", work)
+
+
+def own_alertmanager(kubectl):
+    """As docs/deployment.md says: the same Secret, with the operator's file and namespace."""
+    with tempfile.TemporaryDirectory() as work:
+        text = rules.EXAMPLE.read_text().replace("http://pager.example/", "http://pager.internal/")
+        pathlib.Path(work, "alertmanager.yaml").write_text(text)
+        pathlib.Path(work, "kustomization.yaml").write_text(yaml.safe_dump({
+            "namespace": "monitoring",
+            "resources": [os.path.relpath(KUSTOMIZE / "alertmanager", work)],
+            "secretGenerator": [{"name": "dr-exporter-alertmanager", "behavior": "replace", "files": ["alertmanager.yaml"]}],
+        }))
+        found = documents(run(kubectl, "kustomize", work))
+        demand([name_of(each) for each in found] == ["Secret monitoring/dr-exporter-alertmanager"],
+               f"a file of one's own for Alertmanager gives {[name_of(each) for each in found]}")
+        rules.check_alertmanager(found, receivers=yaml.load(text, Loader)["receivers"])
+    say("a file of one's own takes the place of the example for Alertmanager")
 
 
 def elsewhere(kubectl, overlays):
@@ -142,8 +161,8 @@ def files():
     demand(re.search(r":[0-9]+\.[0-9]+\.[0-9]+-|@sha256:", compiler), f"the Dockerfile builds from {compiler}, which is not one version")
     run("bash", "-n", ROOT / "deploy/image/build")
     say("hadolint: deploy/image/Dockerfile")
-    run(BIN / "yamllint", "--strict", "-d", YAMLLINT, "deploy")
-    say("yamllint: deploy")
+    run(BIN / "yamllint", "--strict", "-d", YAMLLINT, "deploy", "alerts/kustomization.yaml", "dashboards/kustomization.yaml")
+    say("yamllint: deploy, and what it takes from alerts and dashboards")
     unit()
     versions()
     guide()

@@ -17,7 +17,7 @@ BIN = pathlib.Path(sys.executable).parent
 
 # Of what we render; a kind that is in neither list must be added to one of them.
 CLUSTER_KINDS = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-CUSTOM_KINDS = {"ServiceMonitor"}
+CUSTOM_KINDS = {"PrometheusRule", "ServiceMonitor"}
 
 
 class Wrong(Exception):

@@ -1,5 +1,6 @@
 """What must hold for every rendered set of manifests."""
 
+import json
 import re
 
 import kubernetes_validate
@@ -11,6 +12,8 @@ from common import (CLUSTER_KINDS, CUSTOM_KINDS, ROOT, Loader, Wrong, configurat
 
 # The newest that the validator has, and the oldest that the chart allows.
 VERSIONS = ["1.37", "1.30"]
+# What annotations of an object may come to; `kubectl apply` without `--server-side` keeps the whole object in one.
+ANNOTATIONS = 256 * 1024
 PROBES = {"livenessProbe": "/-/healthy", "readinessProbe": "/-/ready"}
 
 
@@ -44,13 +47,15 @@ def check_schema(manifests, _namespace):
 
 
 def check_places(manifests, _namespace):
-    """Nothing twice; a namespace exactly where there is one; labels that tools expect."""
+    """Nothing twice, or too large; a namespace exactly where there is one; labels that tools expect."""
     seen = set()
     for manifest in manifests:
         meta = manifest["metadata"]
         key = (manifest["kind"], meta.get("namespace"), meta["name"])
         demand(key not in seen, f"{name_of(manifest)} is there twice")
         seen.add(key)
+        size = len(json.dumps(manifest)) + len(json.dumps(meta.get("annotations", {})))
+        demand(size < ANNOTATIONS, f"{name_of(manifest)} has {size} bytes, too many for `kubectl apply` without --server-side: say so in docs/deployment.md")
         # extraManifests are the operator's own.
         if meta["name"] == "extra":
             continue

@@ -14,7 +14,7 @@ import time
 import yaml
 
 import manifests
-from common import Loader, attempt, configuration, demand, documents, name_of, of_kind, run, say, tool, workload
+from common import CUSTOM_KINDS, Loader, attempt, configuration, demand, documents, name_of, of_kind, run, say, tool, workload
 
 POD = {"apiVersion": "v1", "kind": "Pod", "spec": {
     "automountServiceAccountToken": False,
@@ -34,8 +34,9 @@ def check(sets, kubeconfig, crd):
         if with_crd:
             kubectl.run("apply", "--server-side", "-f", crd)
             kubectl.run("wait", "--for=condition=Established", "--timeout=30s", "-f", crd)
+            knows_rules(kubectl)
         else:
-            say("without --crd: the ServiceMonitors are not shown to the server")
+            say("without --crd: ServiceMonitors and PrometheusRules are not shown to the server")
         for name, found in sets:
             dry_run(kubectl, name, found, with_crd)
         prove(kubectl, dict(sets))
@@ -58,15 +59,30 @@ class Kubectl:
             self.run("label", "--overwrite", "namespace", name, *labels)
 
 
+def apply_dry(kubectl, manifest):
+    return kubectl.attempt("apply", "--dry-run=server", "--server-side", "--field-manager=deploy-check", "--validate=strict", "-f", "-",
+                           stdin=json.dumps(manifest))
+
+
+def knows_rules(kubectl):
+    """A server that takes every field would prove nothing about a PrometheusRule."""
+    def rule(**fields):
+        return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "deploy-check", "namespace": "default"},
+                "spec": {"groups": [{"name": "group", "rules": [{"alert": "Alert", "expr": "up == 0", **fields}]}]}}
+
+    taken, refused = apply_dry(kubectl, rule(keep_firing_for="1d")), apply_dry(kubectl, rule(keep_firing="1d"))
+    demand(taken.returncode == 0, f"the server refuses a rule that is right: {taken.stderr}")
+    demand(refused.returncode != 0 and "keep_firing" in refused.stderr, f"the server takes a rule with a field that is unknown: {refused.stderr}")
+
+
 def dry_run(kubectl, name, found, with_crd):
     """Every manifest, and one pod of each template in a namespace that enforces `restricted`."""
     for namespace in sorted({each["metadata"].get("namespace", "default") for each in found}):
         kubectl.namespace(namespace)
     for manifest in found:
-        if manifest["kind"] == "ServiceMonitor" and not with_crd:
+        if manifest["kind"] in CUSTOM_KINDS and not with_crd:
             continue
-        done = kubectl.attempt("apply", "--dry-run=server", "--server-side", "--field-manager=deploy-check", "--validate=strict", "-f", "-",
-                               stdin=json.dumps(manifest))
+        done = apply_dry(kubectl, manifest)
         demand(done.returncode == 0, f"{name}: the server refuses {name_of(manifest)}: {done.stderr}")
         demand("arning" not in done.stderr, f"{name}: the server warns of {name_of(manifest)}: {done.stderr}")
     restricted = "deploy-check-restricted"
@@ -87,7 +103,7 @@ def prove(kubectl, sets):
         {**POD, "metadata": {"name": "pod", "namespace": "deploy-check-restricted"}, "spec": {"containers": [{"name": "app", "image": "example/app:1"}]}}))
     demand(done.returncode != 0 and "violates PodSecurity" in done.stderr, f"Pod Security does not refuse a pod without any security: {done.stderr}")
     for name in ("kustomize two-replicas with monitoring", "helm minimal"):
-        found = [each for each in sets[name] if each["kind"] != "ServiceMonitor"]
+        found = [each for each in sets[name] if each["kind"] not in CUSTOM_KINDS]
         kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
         try:
             account(kubectl, name, found)
