@@ -25,7 +25,7 @@ use clusters::Clusters;
 use databases::Databases;
 use hyper::StatusCode;
 use scaled::FACTOR;
-use stage::{Joins, Scene, Stage, Watched};
+use stage::{CHECKS, Joins, Scene, Stage, Watched};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PAGE: &str = "DrSiteHealthyButUnusable";
@@ -72,7 +72,7 @@ async fn from_the_fault_to_the_page() {
     let dying_at = Watched::new("dr-dying", &dying.config().yaml()).await;
     let gated_at = Watched::new("dr-gated", &declared).await;
     let honest_at = Watched::new("dr-honest", &honest.config().yaml()).await;
-    let frozen_at = Watched::new("dr-frozen", &honest.config().yaml()).await;
+    let frozen_at = Watched::new("dr-frozen", &quiet.config().yaml()).await;
     let quiet_at = Watched::new("dr-quiet", &quiet.config().traffic("5s", "").yaml()).await;
     let started = [&seed_at, &claims_at, &standby_at, &primary_at, &gated_at, &honest_at];
     let others = [&dying_at, &frozen_at, &quiet_at];
@@ -226,8 +226,8 @@ async fn a_frozen_exporter(scene: Scene<'_>) {
         async move { respond(StatusCode::OK, "text/plain; version=0.0.4", known) }
     })
     .await;
-    // Ten of its intervals long it could be a slow schedule.
-    let page = scene.fires("page", STALE, frozen + 10 * SECOND, Joins::New).await;
+    // Ten of its intervals long it could be a slow schedule; the last check ended one before the freeze.
+    let page = scene.fires("page", STALE, frozen + 9 * CHECKS / FACTOR, Joins::New).await;
     assert_eq!(["severity", "system"].map(|label| page.label(label)), ["critical", "orders"]);
     scene.hears_nothing("tickets", "why nobody looks is a detail of the page");
 

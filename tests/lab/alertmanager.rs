@@ -108,9 +108,16 @@ impl Sink {
         self.address
     }
 
-    /// What has arrived so far, in that order.
-    pub fn heard(&self) -> Vec<Notification> {
-        self.heard.lock().unwrap().clone()
+    /// What has arrived so far at a receiver, in that order, of the alerts that are wanted.
+    pub fn heard(&self, receiver: &str, wanted: impl Fn(&Told) -> bool) -> Vec<Notification> {
+        let heard = self.heard.lock().unwrap();
+        let here = heard.iter().filter(|n| n.receiver == receiver && n.alerts.iter().any(&wanted));
+        here.map(|n| Notification {
+            at: n.at,
+            receiver: n.receiver.clone(),
+            alerts: n.alerts.iter().filter(|told| wanted(told)).cloned().collect(),
+        })
+        .collect()
     }
 }
 

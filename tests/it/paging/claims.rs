@@ -37,7 +37,7 @@ impl Claims {
         let proxy = async |upstream| Proxy::start(lab_ip(), upstream).await;
         let pool = proxy(site.node.address()).await;
         let memory = proxy(site.node.address()).await;
-        let egress = proxy(site.app.address()).await;
+        let egress = Proxy::start(west_ip(), site.app.address()).await;
         let via = |proxy: &Proxy| {
             let address = proxy.address();
             site.node.dsn_at("app_write", &address.ip().to_string(), address.port())
@@ -175,7 +175,7 @@ impl Claims {
     /// Users are expected here and none come, until one does.
     async fn silence(&self, scene: Scene<'_>) {
         const SILENT: &str = "DrTrafficZeroWhereExpected";
-        scene.tells("tickets", SILENT, async {}).await;
+        scene.stands("tickets", SILENT).await;
         let back = scene.takes_back("tickets", SILENT, async {});
         self.driven(&["L51"], back).await;
     }
@@ -199,8 +199,7 @@ impl Claims {
     /// Real users of a standby: a surprise in the one system, the plan in the other. That it is over is known a quarter
     /// of an hour later, whatever the factor: a range in an expression.
     async fn users(&self, surprise: Scene<'_>, plan: Scene<'_>) {
-        let told =
-            self.driven(&["L54", "T20"], surprise.tells("tickets", "DrTrafficUnannounced", async {})).await;
+        let told = self.driven(&["L54", "T20"], surprise.stands("tickets", "DrTrafficUnannounced")).await;
         assert!(told.annotations["description"].contains("api"), "{told:?}");
         plan.verdict("usable").await;
         plan.hears_nothing("tickets", "users are expected here");
@@ -224,7 +223,7 @@ impl Claims {
     }
 
     async fn a_forgotten_flag(&self, scene: Scene<'_>) {
-        let ticket = scene.tells("tickets", "DrGateTooLong", async {}).await;
+        let ticket = scene.stands("tickets", "DrGateTooLong").await;
         assert!(ticket.annotations["description"].contains("29d"), "{ticket:?}");
     }
 

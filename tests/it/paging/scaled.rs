@@ -1,7 +1,7 @@
 //! The shipped rules and the shipped example for Alertmanager, on a clock that runs faster.
 //!
-//! One factor for everything: the interval of the rules, `for`, `keep_firing_for`, and the times of Alertmanager. The
-//! checks and the scrapes run each second instead of each 30 s, which is the same factor. Expressions, and the ranges
+//! One factor for everything: the interval of the rules, `for`, `keep_firing_for`, and the times of Alertmanager. Scrapes
+//! are made each second instead of each 30 s and checks every two instead of each minute, which is the same factor. Expressions, and the ranges
 //! inside of them, are not touched: a range longer than the test only remembers longer. Texts, labels, routes and
 //! inhibitions are not touched either.
 
