@@ -1,6 +1,7 @@
 //! What a PromQL expression reads, and which labels its answer has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{Expr, LabelModifier, VectorSelector};
@@ -174,4 +175,17 @@ pub fn decides(expr: &Expr) -> bool {
         _ => false,
     };
     here || parts(expr).into_iter().any(decides)
+}
+
+/// For how long an expression may go on to be true after what it reads is well again: the longest range that it reads,
+/// but for the last value of one.
+pub fn remembers(expr: &Expr) -> Duration {
+    let below = parts(expr).into_iter().map(remembers).max().unwrap_or_default();
+    let here = match expr {
+        Expr::MatrixSelector(matrix) => matrix.range,
+        Expr::Subquery(subquery) => subquery.range,
+        Expr::Call(call) if call.func.name == "last_over_time" => return Duration::ZERO,
+        _ => Duration::ZERO,
+    };
+    here.max(below)
 }
