@@ -217,7 +217,7 @@ pub struct SurfaceReport {
     pub decisive: bool,
     /// What it claims; `None` while that is not known.
     pub healthy: Option<bool>,
-    /// It claims health while a fresh check of what it vouches for fails.
+    /// It claims health while a fresh check of what it vouches for fails, and is not waived.
     pub contradicted: Option<bool>,
     /// What it answered, in one sentence.
     pub detail: String,
@@ -384,7 +384,8 @@ impl SurfaceReport {
         let failing = checks
             .iter()
             .filter(|check| vouches_for.contains(&check.key))
-            .any(|check| matches!(check.status, Status::Fail | Status::Waived));
+            // What is waived is known and dated: who claims health in spite of it is not caught at anything.
+            .any(|check| check.status == Status::Fail);
         SurfaceReport {
             name: name.clone(),
             decisive: *decisive,

@@ -60,7 +60,7 @@ frame! {
     HEALTHY_BUT_UNUSABLE: "dr_healthy_but_unusable", Shape::Gauge, SYSTEM,
         "1 while the verdict is unusable and a decisive surface claims health; from background checks no older than three intervals";
     SURFACE_CONTRADICTED: "dr_surface_contradicted", Shape::Gauge, &["site", "system", "surface"],
-        "1 while a surface claims health and a fresh check of what it vouches for fails; absent while the claim is unknown";
+        "1 while a surface claims health and a fresh check of what it vouches for fails and is not waived; absent while the claim is unknown";
     SITE_INFO: "dr_site_info", Shape::Gauge, &["site", "site_region", "declared_role"],
         "What is declared of the site, always 1";
     SYSTEM_INFO: "dr_system_info", Shape::Gauge, &["site", "system", "strategy"],

@@ -62,7 +62,11 @@ fn t27_a_waiver_holds_until_its_date_and_for_its_target_only() {
             until,
             because: "the move is booked".to_owned(),
         }];
-        report(&Arc::new(declared), &ledger.read(), now()).systems[0].verdict
+        let report = report(&Arc::new(declared), &ledger.read(), now());
+        let system = &report.systems[0];
+        // What is waived contradicts no claim either.
+        assert_eq!(system.surfaces[0].contradicted, Some(system.verdict == Verdict::Unusable));
+        system.verdict
     };
     let (tomorrow, yesterday) = (now() + Duration::from_secs(86_400), now() - Duration::from_secs(86_400));
     assert_eq!(verdict_with(Some("orders"), tomorrow), Verdict::Usable);
