@@ -54,9 +54,9 @@ async fn from_the_fault_to_the_page() {
     };
     let ((seed_pair, seed_cluster), mut clusters, claims, databases, dying, honest, quiet) = tokio::join!(
         seed,
-        Clusters::start(kube),
-        Claims::start(),
-        Databases::start(),
+        Box::pin(Clusters::start(kube)),
+        Box::pin(Claims::start()),
+        Box::pin(Databases::start()),
         Site::start(),
         Site::start(),
         Site::start()
@@ -85,9 +85,10 @@ async fn from_the_fault_to_the_page() {
     let others = async {
         tokio::join!(
             the_seeds_incident(scene("L01", &seed_at), &seed_pair, &seed_cluster),
-            clusters.play(&stage, &sites),
-            claims.play(&stage, &claims_at),
-            databases.play(&stage, &standby_at, &primary_at),
+            // Boxed: all together they are more than a stack holds.
+            Box::pin(clusters.play(&stage, &sites)),
+            Box::pin(claims.play(&stage, &claims_at)),
+            Box::pin(databases.play(&stage, &standby_at, &primary_at)),
             the_exporter_dies(scene("L92", &dying_at), scene("T07", &gated_at), &dying),
             an_honest_site(scene("honest", &honest_at), &honest),
             a_frozen_exporter(scene("L91", &frozen_at)),

@@ -19,6 +19,7 @@ const PODS: &str = "DrPodsCannotStart";
 pub struct Clusters {
     kube: &'static Kube,
     tickets: SeedCluster<'static>,
+    quota: SeedCluster<'static>,
     image: SeedCluster<'static>,
     service: SeedCluster<'static>,
     webhook: SeedCluster<'static>,
@@ -30,6 +31,7 @@ pub struct Clusters {
 /// Their exporters.
 pub struct Sites {
     tickets: Watched,
+    quota: Watched,
     image: Watched,
     service: Watched,
     webhook: Watched,
@@ -40,8 +42,8 @@ pub struct Sites {
 // === impl Sites ===
 
 impl Sites {
-    pub fn all(&self) -> [&Watched; 6] {
-        [&self.tickets, &self.image, &self.service, &self.webhook, &self.copied, &self.pilot]
+    pub fn all(&self) -> [&Watched; 7] {
+        [&self.tickets, &self.quota, &self.image, &self.service, &self.webhook, &self.copied, &self.pilot]
     }
 }
 
@@ -52,8 +54,8 @@ impl Clusters {
         let node = Pg::single(west_ip()).await;
         let dsn = node.dsn("app");
         let start = || SeedCluster::start(kube, &dsn);
-        let (tickets, image, service, webhook, copied, mut pilot) =
-            tokio::join!(start(), start(), start(), start(), start(), start());
+        let (tickets, quota, image, service, webhook, copied, mut pilot) =
+            tokio::join!(start(), start(), start(), start(), start(), start(), start());
         pilot.ns.patch("Deployment", "api-server", json!({"spec": {"replicas": 0}})).await;
         for _ in 0..3 {
             pilot.api.remove(0).await;
@@ -66,16 +68,18 @@ impl Clusters {
         for app in &service.apps {
             app.behave(|b| (b.health, b.ready) = (Claim::StaticOk, Claim::StaticOk));
         }
-        Self { kube, tickets, image, service, webhook, copied, pilot, _node: node }
+        Self { kube, tickets, quota, image, service, webhook, copied, pilot, _node: node }
     }
 
     pub async fn sites(&self) -> Sites {
         let admin = self.kube.kubeconfig_for_admin();
         let config = |cluster: &SeedCluster<'_>| cluster.config(&admin, DATABASE);
-        let more = config(&self.tickets).replace("api-server}]", "api-server, replicas_required: 3}]");
+        let hot = config(&self.tickets).replace("strategy: warm", "strategy: hot");
+        let more = config(&self.quota).replace("api-server}]", "api-server, replicas_required: 6}]");
         let identity = format!("standby, identity: {{node_label: {}}}}}", label(&self.copied));
         Sites {
-            tickets: Watched::new("dr-ticket", &more).await,
+            tickets: Watched::new("dr-ticket", &hot).await,
+            quota: Watched::new("dr-quota", &more).await,
             image: Watched::new("dr-image", &config(&self.image)).await,
             service: Watched::new("dr-service", &config(&self.service)).await,
             webhook: Watched::new("dr-webhook", &config(&self.webhook)).await,
@@ -97,6 +101,7 @@ impl Clusters {
         let this = &*self;
         tokio::join!(
             this.many_tickets(tickets, &silent),
+            this.too_little_room(scene("L81", &sites.quota)),
             this.an_image_out_of_reach(scene("L73", &sites.image)),
             this.nobody_behind_the_service(scene("L77", &sites.service)),
             this.no_new_pod(scene("L80", &sites.webhook)),
@@ -108,15 +113,14 @@ impl Clusters {
         pilot.hears_nothing("tickets", "a pilot light runs nothing by design");
     }
 
-    /// Six things to mend before they are needed, none of which stops a failover now: warnings, no page.
+    /// Five things to mend before they are needed, none of which stops a failover now: warnings, no page.
     async fn many_tickets<'s>(&self, scene: impl Fn(&'static str) -> Scene<'s>, silent: &str) {
-        const TICKETS: [(&str, &str, &str); 6] = [
+        const TICKETS: [(&str, &str, &str); 5] = [
             ("L56", "DrCronJobActive", "cron_jobs"),
             ("L75", "DrReplicasMissing", "workload_replicas"),
             ("L76", "DrReadinessProbeMissing", "readiness_probe"),
             ("L78", "DrNodeSilent", "node_lease"),
             ("L79", "DrStorageNotReady", "storage"),
-            ("L81", "DrQuotaTooSmall", "quota"),
         ];
         let cluster = &self.tickets;
         scene("L56").verdict("usable").await;
@@ -126,7 +130,6 @@ impl Clusters {
         self.kube.apply(node_lease(silent, Duration::from_secs(90))).await;
         cluster.ns.patch("CronJob", "invoices", json!({"spec": {"suspend": false}})).await;
         cluster.api.ready(1, false).await;
-        cluster.ns.apply(quota("small", &[("pods", "3", "3")])).await;
         cluster.ns.apply(claim("orders-data", &class, None)).await;
         let deployment = cluster.ns.get("Deployment", "api-server").await;
         let probe = deployment["spec"]["template"]["spec"]["containers"][0]["readinessProbe"].clone();
@@ -144,13 +147,12 @@ impl Clusters {
             let ticket = scene(id).fires("tickets", alert, since, Joins::Known).await;
             let labels = ["severity", "site", "system", "check", "target"].map(|name| ticket.label(name));
             assert_eq!(labels, ["warning", "dr-ticket", "orders", check, "api-server"]);
-            assert!(ticket.annotations["description"].contains("workload api-server"), "{ticket:?}");
+            assert!(ticket.annotations["description"].contains("api-server"), "{ticket:?}");
         }
 
         let repair = Instant::now();
         cluster.ns.patch("CronJob", "invoices", json!({"spec": {"suspend": true}})).await;
         cluster.api.ready(1, true).await;
-        cluster.ns.apply(quota("small", &[("pods", "9", "3")])).await;
         let back = json!([
             {"op": "add", "path": "/spec/template/spec/containers/0/readinessProbe", "value": probe},
             {"op": "remove", "path": "/spec/template/spec/volumes"},
@@ -162,6 +164,16 @@ impl Clusters {
         scene("L78").hears_nothing("page", "a ticket is no page");
         let last = scene("L78").sequence("tickets").pop().expect("a notification");
         assert!(last[0].contains("DrNodeSilent"), "the other goes on: {last:?}");
+    }
+
+    /// Three pods run, six are needed, four fit.
+    async fn too_little_room(&self, scene: Scene<'_>) {
+        const ROOM: &str = "DrQuotaTooSmall";
+        let limit = async |pods: &str| {
+            self.quota.ns.apply(quota("small", &[("pods", pods, "3")])).await;
+        };
+        scene.tells("tickets", ROOM, limit("4")).await;
+        scene.takes_back("tickets", ROOM, limit("9")).await;
     }
 
     /// A site that serves and could start no new pod: a page of its own, without the ticket that is its detail.
