@@ -1,8 +1,12 @@
-// One bundle of main.jsx. It is run where the packages are; the two modules by path are in them and are not exported.
-import { build } from 'esbuild';
-import { join } from 'node:path';
+// One bundle of main.jsx. The two modules by path are in the published packages, and not among what these export.
+//
+//   node build.mjs PACKAGES MAIN OUT     PACKAGES holds node_modules
 
-const [packages, main, out] = process.argv.slice(2);
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+
+const [packages, main, out] = process.argv.slice(2).map((path) => resolve(path));
+const { build } = createRequire(join(packages, 'package.json'))('esbuild');
 const inside = (path) => join(packages, 'node_modules', path);
 await build({
   entryPoints: [main], outfile: out, bundle: true, minify: true, format: 'iife', jsx: 'automatic', logLevel: 'error', nodePaths: [inside('')],

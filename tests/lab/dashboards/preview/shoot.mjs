@@ -8,14 +8,22 @@ import { resolve } from 'node:path';
 
 const dir = resolve(process.argv[2]);
 const chromium = process.env.CHROMIUM ?? 'chromium';
+// The pictures of docs/images: their names, and the heading before which they end.
+const IN_DOCS = {
+  'dr-fleet': [['light', 1600, 'dashboard-fleet', 'What is where']],
+  'dr-site': [['light', 1600, 'dashboard-site', 'Databases']],
+};
 
 for (const uid of ['dr-fleet', 'dr-site', 'dr-exporter']) {
   const dashboard = JSON.parse(readFileSync(new URL(`../../../../dashboards/${uid}.json`, import.meta.url)));
   const data = JSON.parse(readFileSync(`${dir}/${uid}.json`));
-  for (const [mode, width] of [['light', 1600], ['dark', 1600], ['light', 700], ['dark', 700]]) {
+  for (const [mode, width, name = `${uid}-${mode}-${width}`, before] of [
+    ['light', 1600], ['dark', 1600], ['light', 700], ['dark', 700], ...(IN_DOCS[uid] ?? []),
+  ]) {
     const heights = dashboard.panels.map(({ gridPos }) => (width < 769 ? 0 : gridPos.y) + gridPos.h);
-    const lines = width < 769 ? heights.reduce((all, one) => all + one) : Math.max(...heights);
-    const [page, png] = ['html', 'png'].map((type) => `${dir}/${uid}-${mode}-${width}.${type}`);
+    const last = dashboard.panels.find(({ title }) => title === before);
+    const lines = last ? last.gridPos.y : width < 769 ? heights.reduce((all, one) => all + one) : Math.max(...heights);
+    const [page, png] = ['html', 'png'].map((type) => `${dir}/${name}.${type}`);
     const preview = JSON.stringify({ dashboard, data, mode, width }).replaceAll('<', '\\u003c');
     writeFileSync(page, `<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="main.css"><div id="root"></div>
       <script>window.PREVIEW = ${preview}</script><script src="main.js"></script>`);
