@@ -87,7 +87,7 @@ fn replicas() -> Panel {
         "Every target of the job, also one that does not answer, and what each says of itself.",
         "that the clock of its machine is right: ages of moments would be wrong then.",
     )
-    .size(24, 7)
+    .size(24, 8)
     .label("instance", "Instance")
     .label("version", "Version")
     .label("shard", "Shard")

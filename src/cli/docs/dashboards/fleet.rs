@@ -2,7 +2,7 @@
 
 use super::frame::{alerts, dashboard, to_runbook, to_site};
 use super::panel::{Panel, Row, Shown};
-use super::query::{age, by, checks_in, max, min, of, standing, verdict, with};
+use super::query::{age, by, checks_in, max, min, of, standing, status_of, verdict, with};
 use super::words::{self, ALARM, AMBER, GONE, GREEN, GREY, RED, UNKNOWN};
 use crate::metrics::catalogue as c;
 use crate::model::Status;
@@ -157,10 +157,10 @@ fn sites() -> Panel {
         "Where each site says it is, and whether the nodes of its cluster agree.",
         "that the site is reachable for users. No data: identity is not checked.",
     )
-    .size(6, 8)
+    .size(7, 8)
     .label("site", "Site")
     .label("site_region", "Region")
-    .label("declared_role", "Declared role")
+    .label("declared_role", "Role")
     .last_label("cluster", "Cluster")
     .column("Declared", Shown::Hidden, format!("max by ({labels}) ({})", of(&c::SITE_INFO)))
     .column(
@@ -179,7 +179,7 @@ fn databases() -> Panel {
     .size(9, 8)
     .of_systems()
     .label("db", "Database")
-    .label("expected_region", "Should be in")
+    .label("expected_region", "Expected")
     .label("db_region", "Is in")
     .column("Region", Shown::Hidden, max(&db_endpoint_region::REGION, "db, expected_region, db_region"))
     .column("Verdict", Shown::As(words::IN_REGION), min(&db_endpoint_region::MATCH, "db"))
@@ -189,19 +189,20 @@ fn databases() -> Panel {
 fn dependencies() -> Panel {
     Panel::table(
         "Other dependencies: where they are",
-        "The region of caches, queues and other things that workloads are wired to, and whether they answer.",
+        "The region of caches, queues and other things that workloads are wired to, what the check makes of it, and whether they answer.",
         "that a dependency can do its work: it is connected to, and no more.",
     )
-    .size(9, 8)
+    .size(8, 8)
     .of_systems()
     .label("dependency", "Dependency")
-    .label("expected_region", "Should be in")
+    .label("expected_region", "Expected")
     .label("dependency_region", "Is in")
     .column(
         "Region",
         Shown::Hidden,
         max(&dependency::REGION, "dependency, expected_region, dependency_region"),
     )
+    .column("Check", Shown::As(words::STATUS), status_of("dependency", "dependency"))
     .column("Connection", Shown::As(words::WORKED), min(&dependency::CONNECT, "dependency"))
     .column_link("Site", to_site("__data.fields.Site", "__data.fields.System"))
 }

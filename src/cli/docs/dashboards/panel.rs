@@ -223,6 +223,18 @@ impl Panel {
             .push(json!({ "matcher": { "id": "byName", "options": title }, "properties": properties }));
     }
 
+    /// Room for the titles of labels; and where a row begins with something in a system, for its name.
+    fn label_widths(&self) -> Vec<Value> {
+        let of = |title: &str, least: u64| {
+            let property = json!({ "id": "custom.minWidth", "value": least.max(pixels(title)) });
+            json!({ "matcher": { "id": "byName", "options": title }, "properties": [property] })
+        };
+        let all_in_one = self.last_labels.iter().any(|(label, _)| *label == "system");
+        let (first, others) = if all_in_one { (160, 120) } else { (NARROWEST, NARROWEST) };
+        let labels = self.labels.iter().enumerate();
+        labels.map(|(place, (_, title))| of(title, if place == 0 { first } else { others })).collect()
+    }
+
     /// One table of all answers, its columns named and in order.
     fn transformations(&self) -> Value {
         if self.kind != Kind::Table {
@@ -320,7 +332,6 @@ impl Panel {
             mappings,
             thresholds,
             targets,
-            overrides,
             links,
             ..
         } = self;
@@ -330,6 +341,8 @@ impl Panel {
             Kind::Lines => ("timeseries", "palette-classic"),
             Kind::Table => ("table", "thresholds"),
         };
+        // Grafana applies them in this order.
+        let overrides = [self.label_widths(), self.overrides.clone()].concat();
         let mut defaults = json!({
             "color": { "mode": color },
             "custom": self.custom(),

@@ -29,7 +29,7 @@ for (const uid of ['dr-fleet', 'dr-site', 'dr-exporter']) {
       <script>window.PREVIEW = ${preview}</script><script src="main.js"></script>`);
     const { stderr } = spawnSync(chromium, [
       '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--allow-file-access-from-files', '--enable-logging=stderr', '--virtual-time-budget=20000',
-      `--window-size=${width},${38 * lines + 64}`, `--screenshot=${png}`, `file://${page}`,
+      `--window-size=${width},${38 * lines + (last ? 46 : 64)}`, `--screenshot=${png}`, `file://${page}`,
     ], { encoding: 'utf8', timeout: 120_000 });
     const said = stderr.split('\n').filter((line) => line.includes(':CONSOLE:'));
     const wrong = said.filter((line) => /Uncaught|preview: (?!drawn)/.test(line));

@@ -1,7 +1,7 @@
 //! The rows of `dr-site` below the verdict: databases, traffic, cluster.
 
 use super::super::panel::{Panel, Shown};
-use super::super::query::{age, max, min, most, of, rate, standing};
+use super::super::query::{age, max, min, most, of, rate, standing, status_of};
 use super::super::words::{self, AMBER, GREY, RED};
 use crate::metrics::catalogue as c;
 use crate::probe::workload::{readiness_probe, replicas, service_endpoints};
@@ -147,6 +147,7 @@ pub(super) fn cluster() -> Vec<Panel> {
             Shown::Hidden,
             standing(&dependency::REGION, "dependency, expected_region, dependency_region, evidence"),
         )
+        .column("Check", Shown::As(words::STATUS), status_of("dependency", "dependency"))
         .column("Connection", Shown::As(words::WORKED), min(&dependency::CONNECT, "dependency")),
     ]
 }
