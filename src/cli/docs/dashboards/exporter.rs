@@ -1,12 +1,15 @@
 //! `dr-exporter`: is the watcher itself to be believed?
 
-use super::frame::{dashboard, to_file};
+use super::frame::{dashboard, to_file, to_site};
 use super::panel::{Panel, Row, Shown};
-use super::query::{most, of, rate};
+use super::query::{age, by, most, of, rate, standing, with};
 use super::words::{self, AMBER, GREEN, GREY, RED};
 use crate::discovery::cluster::WATCH_HEALTHY;
 use crate::metrics::catalogue as c;
 use crate::model::Metric;
+
+/// What Prometheus says of every target.
+const UP: &str = r#"up{job=~"$job", instance=~"$instance", cluster=~"$cluster"}"#;
 
 /// The whole file.
 pub(crate) fn exporter() -> String {
@@ -16,7 +19,7 @@ pub(crate) fn exporter() -> String {
         "Is the watcher itself to be believed? The monitor is a suspect too.",
         &[
             Row { title: "Is it watching?", panels: counts() },
-            Row { title: "Replicas", panels: vec![replicas(), leaders(), watches(), gaps()] },
+            Row { title: "Replicas", panels: vec![replicas(), leaders(), watches(), gaps(), verdicts()] },
             Row { title: "Checks", panels: checks() },
             Row { title: "Process", panels: process() },
         ],
@@ -30,15 +33,14 @@ fn each(metric: &Metric, labels: &str) -> String {
 }
 
 fn counts() -> Vec<Panel> {
-    let up = r#"up{job=~"$job", instance=~"$instance", cluster=~"$cluster"}"#;
     vec![
         Panel::stat(
-            "Exporters that cannot be scraped",
+            "Cannot be scraped",
             "Targets of the job that did not answer the last scrape.",
             "that every site has an exporter: one that is not a target is not missed here.",
         )
         .colours(GREEN, &[(1.0, RED)])
-        .query("exporters", format!("count({up}) - sum({up})")),
+        .query("exporters", format!("count({UP}) - sum({UP})")),
         Panel::stat(
             "Exporters that probe",
             "Replicas that hold the Lease, and exporters that need none. Of the replicas of one site exactly one probes.",
@@ -47,7 +49,7 @@ fn counts() -> Vec<Panel> {
         .colours(RED, &[(1.0, GREEN)])
         .query("exporters", format!("sum({})", of(&c::LEADER))),
         Panel::stat(
-            "Configurations that were refused",
+            "Refused configurations",
             "Exporters whose last reload failed: they go on with the configuration before.",
             "that the configuration asks for the right things.",
         )
@@ -82,16 +84,19 @@ fn replicas() -> Panel {
     let since = |metric| format!("time() - max by (cluster, job, instance) ({})", of(metric));
     Panel::table(
         "Exporters",
-        "What each of them says of itself.",
+        "Every target of the job, also one that does not answer, and what each says of itself.",
         "that the clock of its machine is right: ages of moments would be wrong then.",
     )
-    .size(24, 7)
-    .label("cluster", "Cluster")
-    .label("job", "Job")
+    .size(24, 8)
     .label("instance", "Instance")
+    .column_width("Instance", "255.255.255.255:10888")
     .label("version", "Version")
     .label("shard", "Shard")
     .label("shards", "of shards")
+    .last_label("job", "Job")
+    .last_label("cluster", "Cluster")
+    .in_order_of("Scraped")
+    .column("Scraped", Shown::As(words::SCRAPED), format!("max by (cluster, job, instance) ({UP})"))
     .column("Role", Shown::As(words::LEADS), each(&c::LEADER, ""))
     .column("Build", Shown::Hidden, each(&c::BUILD_INFO, "version"))
     .column("Sharding", Shown::Hidden, each(&c::SHARD_INFO, "shard, shards"))
@@ -99,6 +104,31 @@ fn replicas() -> Panel {
     .column("Loaded since", Shown::In("s"), since(&c::CONFIG_TIME))
     .column("Running since", Shown::In("s"), since(&c::PROCESS_START))
     .column("Checks planned", Shown::In("none"), each(&c::CHECKS_PLANNED, ""))
+}
+
+/// One row for each exporter that judges a system, so that those who differ stand beside each other.
+fn verdicts() -> Panel {
+    let different = format!(
+        "count by ({0}) (max by ({0}, verdict) ({1} == 1))",
+        by(""),
+        with(&c::VERDICT, r#"verdict!="unknown""#)
+    );
+    Panel::table(
+        "Do the exporters of a system agree?",
+        "The verdict of each exporter that probes. While those who know disagree nobody is accused, and a page may be missing.",
+        "that the verdict is right: all of them may stand at the same wrong place.",
+    )
+    .size(24, 8)
+    .of_systems()
+    .label("instance", "Exporter")
+    .column_width("Exporter", "255.255.255.255:10888")
+    .label("verdict", "Its verdict")
+    .last_label("job", "Job")
+    .worst_first("Exporters")
+    .column("Verdict", Shown::Hidden, standing(&c::VERDICT, "job, instance, verdict"))
+    .column("Exporters", Shown::As(words::AGREE), format!("clamp_max({different}, 2)"))
+    .column("Its verdict for", Shown::In("s"), age(&c::VERDICT_SINCE, "job, instance"))
+    .column_link("Site", to_site("__data.fields.Site", "__data.fields.System"))
 }
 
 fn leaders() -> Panel {

@@ -2,10 +2,10 @@
 
 use super::frame::{alerts, dashboard, to_runbook, to_site};
 use super::panel::{Panel, Row, Shown};
-use super::query::{age, by, checks_in, max, min, of, standing, verdict, with};
-use super::words::{self, AMBER, GREEN, GREY, RED};
+use super::query::{age, by, checks_in, max, min, of, standing, status_of, verdict, with};
+use super::words::{self, ALARM, AMBER, GONE, GREEN, GREY, RED, UNKNOWN};
 use crate::metrics::catalogue as c;
-use crate::model::{Status, Verdict};
+use crate::model::Status;
 use crate::probe::{db_endpoint_region, dependency, site_identity, surface};
 
 /// The whole file.
@@ -24,10 +24,8 @@ pub(crate) fn fleet() -> String {
 }
 
 fn counts() -> Vec<Panel> {
-    let systems_in = |verdict| {
-        let series = with(&c::VERDICT, &format!("verdict=\"{verdict}\""));
-        format!("sum(max by ({}) ({series}))", by(""))
-    };
+    // As the table has them: where exporters disagree, by the worst that one of them says.
+    let systems_at = |number: &str| format!("count(({0}) {number}) or 0 * count({0})", verdict(""));
     let now = format!("group by ({}) ({})", by(""), of(&c::VERDICT));
     let ever = format!("group by ({}) (last_over_time({}[1d]))", by(""), of(&c::VERDICT));
     vec![
@@ -36,7 +34,7 @@ fn counts() -> Vec<Panel> {
             "Systems whose health checks would move traffic there although it is proven that they cannot serve.",
             "that the others can serve; only what is counted as usable was tried with success.",
         )
-        .colours(GREY, &[(1.0, RED)])
+        .colours(GREY, &[(1.0, ALARM)])
         .query("systems", format!("sum({})", max(&c::HEALTHY_BUT_UNUSABLE, ""))),
         Panel::stat(
             "Unusable",
@@ -44,35 +42,35 @@ fn counts() -> Vec<Panel> {
             "that a failover works: a system may be unknown, or not be watched any more.",
         )
         .colours(GREY, &[(1.0, RED)])
-        .query("systems", systems_in(Verdict::Unusable)),
+        .query("systems", systems_at(">= 5")),
         Panel::stat(
             "Not watched any more",
             "Systems that had a verdict within the last day and have none now: an exporter is down, or they were taken out of its configuration.",
             "that somebody watches what was never configured.",
         )
-        .colours(GREY, &[(1.0, RED)])
+        .colours(GREY, &[(1.0, GONE)])
         .query("systems", format!("count({ever} unless {now}) or 0 * count({ever})")),
         Panel::stat(
             "Unknown",
             "Systems of which nobody can tell: no fresh evidence. Never the same as fine.",
             "that what is known is good.",
         )
-        .colours(GREY, &[(1.0, "yellow")])
-        .query("systems", systems_in(Verdict::Unknown)),
+        .colours(GREY, &[(1.0, UNKNOWN)])
+        .query("systems", systems_at("== 3")),
         Panel::stat(
             "Degraded",
             "Systems that would work with a proven flaw, such as too few pods.",
             "that nothing is unusable or unknown.",
         )
         .colours(GREY, &[(1.0, AMBER)])
-        .query("systems", systems_in(Verdict::Degraded)),
+        .query("systems", systems_at("== 2")),
         Panel::stat(
             "Usable",
             "Systems at which business queries and requests were tried with success, by fresh checks.",
             "a failover that nobody exercised: load, data that replication has not brought, and people are not tried here.",
         )
         .colours(RED, &[(1.0, GREEN)])
-        .query("systems", systems_in(Verdict::Usable)),
+        .query("systems", systems_at("== 1")),
     ]
 }
 
@@ -106,12 +104,12 @@ fn systems() -> Panel {
     .worst_first("Reality")
     .column("Claim", Shown::As(words::CLAIMS), claims)
     .column("Reality", Shown::As(words::VERDICT), verdict(""))
-    .column("In force for", Shown::In("s"), age(&c::VERDICT_SINCE, ""))
-    .column("Checks that fail", Shown::In("none"), checks_in(Status::Fail))
-    .column("Checks unknown", Shown::In("none"), checks_in(Status::Unknown))
+    .column("For", Shown::In("s"), age(&c::VERDICT_SINCE, ""))
+    .column("Failing checks", Shown::In("none"), checks_in(Status::Fail))
+    .column("Unknown checks", Shown::In("none"), checks_in(Status::Unknown))
     .column("Oldest evidence", Shown::In("s"), format!("time() - min by ({}) ({} > 0)", by(""), of(&c::CHECK_COMPLETED)))
-    .column("Data loss promised at most", Shown::In("s"), max(&c::RPO_TARGET, ""))
-    .column("Time to recover promised", Shown::In("s"), max(&c::RTO_TARGET, ""))
+    .column("RPO promised", Shown::In("s"), max(&c::RPO_TARGET, ""))
+    .column("RTO promised", Shown::In("s"), max(&c::RTO_TARGET, ""))
     .column("Role", Shown::Hidden, standing(&c::ROLE, "role"))
     .column_link("Site", to_site("__data.fields.Site", "__data.fields.System"))
     .column_link("Reality", to_site("__data.fields.Site", "__data.fields.System"))
@@ -124,8 +122,9 @@ pub(super) fn firing() -> Panel {
         "Alerts of dr-exporter that Prometheus holds for firing. Silences and inhibitions of Alertmanager are not known here.",
         "that all is well: nothing fires where the rules are not loaded.",
     )
-    .size(15, 8)
+    .size(13, 8)
     .label("alertname", "Alert")
+    .column_width("Alert", "DrSiteHealthyButUnusable and more")
     .label("severity", "Severity")
     .of_systems()
     .column("State", Shown::As(words::FIRING), alerts("alertname, severity"))
@@ -139,7 +138,7 @@ fn gates() -> Panel {
         "What is declared. It holds back pages and never changes a verdict.",
         "that anybody does what was declared.",
     )
-    .size(9, 8)
+    .size(11, 8)
     .of_systems()
     .worst_first("Declared")
     .column(
@@ -158,11 +157,11 @@ fn sites() -> Panel {
         "Where each site says it is, and whether the nodes of its cluster agree.",
         "that the site is reachable for users. No data: identity is not checked.",
     )
-    .size(8, 8)
-    .label("cluster", "Cluster")
+    .size(7, 8)
     .label("site", "Site")
     .label("site_region", "Region")
-    .label("declared_role", "Declared role")
+    .label("declared_role", "Role")
+    .last_label("cluster", "Cluster")
     .column("Declared", Shown::Hidden, format!("max by ({labels}) ({})", of(&c::SITE_INFO)))
     .column(
         "Nodes",
@@ -177,10 +176,10 @@ fn databases() -> Panel {
         "The region of the database that each workload is wired to.",
         "that the database answers, or that its data is fresh.",
     )
-    .size(8, 8)
+    .size(9, 8)
     .of_systems()
     .label("db", "Database")
-    .label("expected_region", "Should be in")
+    .label("expected_region", "Expected")
     .label("db_region", "Is in")
     .column("Region", Shown::Hidden, max(&db_endpoint_region::REGION, "db, expected_region, db_region"))
     .column("Verdict", Shown::As(words::IN_REGION), min(&db_endpoint_region::MATCH, "db"))
@@ -190,19 +189,20 @@ fn databases() -> Panel {
 fn dependencies() -> Panel {
     Panel::table(
         "Other dependencies: where they are",
-        "The region of caches, queues and other things that workloads are wired to, and whether they answer.",
+        "The region of caches, queues and other things that workloads are wired to, what the check makes of it, and whether they answer.",
         "that a dependency can do its work: it is connected to, and no more.",
     )
     .size(8, 8)
     .of_systems()
     .label("dependency", "Dependency")
-    .label("expected_region", "Should be in")
+    .label("expected_region", "Expected")
     .label("dependency_region", "Is in")
     .column(
         "Region",
         Shown::Hidden,
         max(&dependency::REGION, "dependency, expected_region, dependency_region"),
     )
+    .column("Check", Shown::As(words::STATUS), status_of("dependency", "dependency"))
     .column("Connection", Shown::As(words::WORKED), min(&dependency::CONNECT, "dependency"))
     .column_link("Site", to_site("__data.fields.Site", "__data.fields.System"))
 }

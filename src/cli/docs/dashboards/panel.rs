@@ -7,6 +7,9 @@ use super::words::{self, GREY, Words};
 /// The width of a dashboard.
 const COLUMNS: u64 = 24;
 
+/// The width in pixels of a column that nobody set: Grafana's own, 150, pushes verdicts out of sight.
+const NARROWEST: u64 = 85;
+
 /// One panel. Who makes one says what it shows, and what a good look of it does not prove.
 pub(super) struct Panel {
     kind: Kind,
@@ -20,6 +23,8 @@ pub(super) struct Panel {
     targets: Vec<Value>,
     overrides: Vec<Value>,
     labels: Vec<(&'static str, &'static str)>,
+    /// Labels behind the columns: where there is no room for all, these are out of sight.
+    last_labels: Vec<(&'static str, &'static str)>,
     columns: Vec<&'static str>,
     hidden: Vec<&'static str>,
     /// A column, and whether its largest value is first.
@@ -75,6 +80,7 @@ impl Panel {
             targets: Vec::new(),
             overrides: Vec::new(),
             labels: Vec::new(),
+            last_labels: Vec::new(),
             columns: Vec::new(),
             hidden: Vec::new(),
             sort: None,
@@ -129,9 +135,20 @@ impl Panel {
         self
     }
 
-    /// The columns of which every row of a system begins.
+    /// A label that is a column behind all others, and its title.
+    pub(super) fn last_label(mut self, label: &'static str, title: &'static str) -> Self {
+        self.last_labels.push((label, title));
+        self
+    }
+
+    /// Rows of many systems: they begin with which one it is.
     pub(super) fn of_systems(self) -> Self {
-        self.label("cluster", "Cluster").label("site", "Site").label("system", "System")
+        self.label("site", "Site").label("system", "System").last_label("cluster", "Cluster")
+    }
+
+    /// Rows of mostly one system, which was chosen above: they begin with what is in it.
+    pub(super) fn in_a_system(self) -> Self {
+        self.last_label("site", "Site").last_label("system", "System").last_label("cluster", "Cluster")
     }
 
     /// A query that is a column.
@@ -139,9 +156,14 @@ impl Panel {
         self.target("", expr, true, "table");
         self.columns.push(title);
         let property = |id: &str, value: Value| json!({ "id": id, "value": value });
+        let width = |texts: &mut dyn Iterator<Item = &str>| {
+            let widest = texts.map(pixels).max().unwrap_or_default();
+            property("custom.width", widest.max(pixels(title)).max(NARROWEST).into())
+        };
         let properties = match shown {
-            Shown::In(unit) => vec![property("unit", unit.into())],
+            Shown::In(unit) => vec![property("unit", unit.into()), width(&mut std::iter::empty())],
             Shown::As(words) => vec![
+                width(&mut words.iter().map(|(_, text, _)| *text)),
                 property("mappings", words::mappings(words)),
                 property("custom.cellOptions", json!({ "type": "color-background", "mode": "basic" })),
             ],
@@ -157,6 +179,12 @@ impl Panel {
     /// What a click on a cell of this column opens.
     pub(super) fn column_link(mut self, title: &str, link: Value) -> Self {
         self.of_column(title, &[json!({ "id": "links", "value": Value::Array(vec![link]) })]);
+        self
+    }
+
+    /// Room for the longest name that this column of labels may hold.
+    pub(super) fn column_width(mut self, title: &str, longest: &str) -> Self {
+        self.of_column(title, &[json!({ "id": "custom.width", "value": pixels(longest) })]);
         self
     }
 
@@ -195,6 +223,18 @@ impl Panel {
             .push(json!({ "matcher": { "id": "byName", "options": title }, "properties": properties }));
     }
 
+    /// Room for the titles of labels; and where a row begins with something in a system, for its name.
+    fn label_widths(&self) -> Vec<Value> {
+        let of = |title: &str, least: u64| {
+            let property = json!({ "id": "custom.minWidth", "value": least.max(pixels(title)) });
+            json!({ "matcher": { "id": "byName", "options": title }, "properties": [property] })
+        };
+        let all_in_one = self.last_labels.iter().any(|(label, _)| *label == "system");
+        let (first, others) = if all_in_one { (160, 120) } else { (NARROWEST, NARROWEST) };
+        let labels = self.labels.iter().enumerate();
+        labels.map(|(place, (_, title))| of(title, if place == 0 { first } else { others })).collect()
+    }
+
     /// One table of all answers, its columns named and in order.
     fn transformations(&self) -> Value {
         if self.kind != Kind::Table {
@@ -220,6 +260,9 @@ impl Panel {
             // A lone answer is not numbered.
             place("Value".to_owned(), only);
         }
+        for (label, title) in &self.last_labels {
+            place((*label).to_owned(), title);
+        }
         json!([
             { "id": "merge", "options": {} },
             { "id": "organize", "options": { "excludeByName": left_out, "indexByName": places, "renameByName": names } },
@@ -241,6 +284,8 @@ impl Panel {
                 "alignValue": "left",
                 "legend": { "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": false },
                 "mergeValues": true,
+                // More would be too low for their words.
+                "perPage": 20,
                 "rowHeight": 0.85,
                 "showValue": "auto",
                 "tooltip": tooltip,
@@ -270,7 +315,9 @@ impl Panel {
                 "spanNulls": false,
                 "thresholdsStyle": { "mode": "dashed" },
             }),
-            Kind::Table => json!({ "align": "left", "cellOptions": { "type": "auto" }, "filterable": true }),
+            Kind::Table => {
+                json!({ "align": "left", "cellOptions": { "type": "auto" }, "filterable": true, "minWidth": NARROWEST })
+            }
         }
     }
 
@@ -285,7 +332,6 @@ impl Panel {
             mappings,
             thresholds,
             targets,
-            overrides,
             links,
             ..
         } = self;
@@ -295,6 +341,21 @@ impl Panel {
             Kind::Lines => ("timeseries", "palette-classic"),
             Kind::Table => ("table", "thresholds"),
         };
+        // Grafana applies them in this order.
+        let overrides = [self.label_widths(), self.overrides.clone()].concat();
+        let mut defaults = json!({
+            "color": { "mode": color },
+            "custom": self.custom(),
+            "links": links,
+            "mappings": mappings,
+            "noValue": "no data",
+            "thresholds": thresholds,
+            "unit": unit,
+        });
+        if *kind == Kind::Lines {
+            // Nothing here is below 0, and an axis that begins elsewhere makes much of little.
+            defaults["min"] = 0.into();
+        }
         json!({
             "id": id,
             "type": name,
@@ -306,19 +367,16 @@ impl Panel {
             "transformations": self.transformations(),
             "options": self.options(),
             "fieldConfig": {
-                "defaults": {
-                    "color": { "mode": color },
-                    "custom": self.custom(),
-                    "links": links,
-                    "mappings": mappings,
-                    "noValue": "no data",
-                    "thresholds": thresholds,
-                    "unit": unit,
-                },
+                "defaults": defaults,
                 "overrides": overrides,
             },
         })
     }
+}
+
+/// How wide a cell must be for a text, in Grafana's font of 14 pixels.
+fn pixels(text: &str) -> u64 {
+    24 + text.chars().map(|letter| if letter.is_uppercase() { 10 } else { 7 }).sum::<u64>()
 }
 
 /// All rows, one below the other; panels from left to right, in a new line where they do not fit.

@@ -95,6 +95,16 @@ pub(super) fn verdict(at: &str) -> String {
 
 /// The state of each check; see [`super::words::STATUS`].
 pub(super) fn status() -> String {
+    format!("max by ({}) ({})", by("check, target"), states(""))
+}
+
+/// The state of one kind of check, its target under the name that the check's own metrics have for it.
+pub(super) fn status_of(check: &str, target: &str) -> String {
+    let states = states(&format!("check=\"{check}\", "));
+    format!("max by ({}) (label_join({states}, \"{target}\", \"\", \"target\"))", by(target))
+}
+
+fn states(matchers: &str) -> String {
     let number = |status| match status {
         Status::Skipped => 0,
         Status::Pass => 1,
@@ -104,11 +114,11 @@ pub(super) fn status() -> String {
     };
     let each: Vec<_> = (Status::ALL.iter())
         .map(|status| {
-            let series = with(&c::CHECK_STATUS, &format!("status=\"{status}\""));
+            let series = with(&c::CHECK_STATUS, &format!("{matchers}status=\"{status}\""));
             format!("{} * ({series} == 1)", number(*status))
         })
         .collect();
-    format!("max by ({}) ({})", by("check, target"), each.join(" or "))
+    each.join(" or ")
 }
 
 /// How many checks of each system are in a state; 0 where there are none.

@@ -114,7 +114,7 @@ fn sides() -> Vec<Panel> {
             "anything: a claim is somebody's word.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("surface", "Surface")
         .in_order_of("Surface")
         .column("Claim", Shown::As(words::CLAIMS), max(&surface::HEALTHY, "surface"))
@@ -125,7 +125,7 @@ fn sides() -> Vec<Panel> {
             "the claim: one that is not contradicted is not thereby proven, and is grey.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("surface", "Surface")
         .in_order_of("Surface")
         .column("Claim", Shown::As(words::CONTRADICTED), max(&c::SURFACE_CONTRADICTED, "surface")),
@@ -135,7 +135,7 @@ fn sides() -> Vec<Panel> {
             "anything: nothing here is measured.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("site_region", "Region")
         .label("declared_role", "Role")
         .label("strategy", "Strategy")
@@ -155,7 +155,7 @@ fn sides() -> Vec<Panel> {
             "that the site can take over the role.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("role", "Role in force")
         .column("Role", Shown::Hidden, standing(&c::ROLE, "role"))
         .column("Role is", Shown::As(words::AS_DECLARED), max(&c::ROLE_CONFLICT, ""))
@@ -174,7 +174,7 @@ fn sides() -> Vec<Panel> {
             "anything: nothing here is measured.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("db", "Database")
         .in_order_of("Database")
         .label("expected_region", "Expected region")
@@ -186,7 +186,7 @@ fn sides() -> Vec<Panel> {
             "that the data there is fresh, or that the database answers.",
         )
         .size(12, 5)
-        .of_systems()
+        .in_a_system()
         .label("db", "Database")
         .in_order_of("Database")
         .label("db_region", "Region")
@@ -221,7 +221,7 @@ fn reasons() -> Panel {
         "Each check with its reason, of now. The sentence for people is on the exporter's own page.",
         "that nothing else is wrong: a check that does not run gives no reason beyond its own.",
     )
-    .of_systems()
+    .in_a_system()
     .label("check", "Check")
     .label("reason", "Reason")
     .column("State", Shown::As(words::STANDS), standing(&c::VERDICT_REASON, "check, reason"))
@@ -248,7 +248,7 @@ fn evidence() -> Panel {
         "that the check asks the right thing.",
     )
     .size(24, 10)
-    .of_systems()
+    .in_a_system()
     .label("check", "Check")
     .label("target", "Target")
     .worst_first("State")

@@ -157,7 +157,7 @@ fn green_is_only_what_was_tried() {
     assert_eq!(colour(words::VERDICT, "usable"), GREEN);
     assert_eq!(colour(words::VERDICT, "degraded"), words::AMBER);
     assert_eq!(colour(words::VERDICT, "unusable"), words::RED);
-    assert_eq!(colour(words::VERDICT, "unknown"), words::GREY);
+    assert_eq!(colour(words::VERDICT, "unknown"), words::UNKNOWN);
     assert_eq!(words::CLAIMS.iter().filter(|(_, _, colour)| *colour == GREEN).count(), 0);
     for (stem, dashboard) in all() {
         let mut mappings = Vec::new();

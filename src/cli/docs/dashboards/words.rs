@@ -10,7 +10,11 @@ pub(super) const GREEN: &str = "green";
 pub(super) const AMBER: &str = "orange";
 pub(super) const RED: &str = "red";
 pub(super) const ALARM: &str = "dark-red";
-/// Not known, or nothing said of it.
+/// Not known: to be seen beside what nobody said anything of.
+pub(super) const UNKNOWN: &str = "yellow";
+/// Was known by somebody who is gone.
+pub(super) const GONE: &str = "purple";
+/// Nothing said of it.
 pub(super) const GREY: &str = "#8e8e8e";
 /// Somebody's word, which proves nothing.
 pub(super) const CLAIM: &str = "blue";
@@ -19,15 +23,20 @@ pub(super) const CLAIM: &str = "blue";
 pub(super) const VERDICT: Words = &[
     (6, "UNUSABLE, SAYS HEALTHY", ALARM),
     (5, "unusable", RED),
-    (4, "not watched any more", "purple"),
-    (3, "unknown", GREY),
+    (4, "not watched any more", GONE),
+    (3, "unknown", UNKNOWN),
     (2, "degraded", AMBER),
     (1, "usable", GREEN),
     (0, "nothing expected", GREY),
 ];
 /// For [`super::query::status`].
-pub(super) const STATUS: Words =
-    &[(4, "fail", RED), (3, "unknown", GREY), (2, "waived", AMBER), (1, "pass", GREEN), (0, "skipped", GREY)];
+pub(super) const STATUS: Words = &[
+    (4, "fail", RED),
+    (3, "unknown", UNKNOWN),
+    (2, "waived", AMBER),
+    (1, "pass", GREEN),
+    (0, "skipped", GREY),
+];
 pub(super) const CLAIMS: Words = &[(1, "says healthy", CLAIM), (0, "does not say healthy", AMBER)];
 pub(super) const WORKED: Words = &[(1, "worked", GREEN), (0, "failed", RED)];
 pub(super) const CONTRADICTED: Words = &[(1, "contradicted", RED), (0, "not contradicted", GREY)];
@@ -46,6 +55,8 @@ pub(super) const GATES: Words =
 pub(super) const STANDS: Words = &[(1, "stands", RED), (0, "past", GREY)];
 pub(super) const ALIVE: Words = &[(1, "alive", GREEN), (0, "DEAD", RED)];
 pub(super) const LEADS: Words = &[(1, "probes", GREEN), (0, "stands by", GREY)];
+pub(super) const SCRAPED: Words = &[(1, "yes", GREEN), (0, "NO", RED)];
+pub(super) const AGREE: Words = &[(2, "DISAGREE", AMBER), (1, "agree", GREY)];
 pub(super) const LOADED: Words = &[(1, "loaded", GREEN), (0, "refused", RED)];
 pub(super) const FIRING: Words = &[(1, "firing", RED)];
 

@@ -1,7 +1,7 @@
 //! The rows of `dr-site` below the verdict: databases, traffic, cluster.
 
 use super::super::panel::{Panel, Shown};
-use super::super::query::{age, max, min, most, of, rate, standing};
+use super::super::query::{age, max, min, most, of, rate, standing, status_of};
 use super::super::words::{self, AMBER, GREY, RED};
 use crate::metrics::catalogue as c;
 use crate::probe::workload::{readiness_probe, replicas, service_endpoints};
@@ -41,7 +41,7 @@ pub(super) fn databases() -> Vec<Panel> {
             "that all data is there: a query looks at some rows of one table.",
         )
         .size(12, 7)
-        .of_systems()
+        .in_a_system()
         .label("db", "Database")
         .label("query", "Query")
         .column("Last run", Shown::As(words::WORKED), min(&synthetic_query::SUCCESS, "db, query"))
@@ -53,7 +53,7 @@ pub(super) fn databases() -> Vec<Panel> {
             "that the endpoint is the right one.",
         )
         .size(12, 7)
-        .of_systems()
+        .in_a_system()
         .label("db", "Database")
         .label("source", "Learnt from")
         .label("is_ip_literal", "Is an address")
@@ -89,7 +89,7 @@ pub(super) fn traffic() -> Vec<Panel> {
             "that the site could serve users; only that they came.",
         )
         .size(24, 5)
-        .of_systems()
+        .in_a_system()
         .label("workload", "Workload")
         .column("Users", Shown::As(words::SILENT), max(&t::ZERO, "workload"))
         .column("Last request of a user", Shown::In("s"), age(&t::LAST, "workload"))
@@ -114,11 +114,11 @@ pub(super) fn cluster() -> Vec<Panel> {
             "What the cluster says of each workload. Pods that run for months were never restarted with today's configuration.",
             "that a pod would start again: images, Secrets and nodes are tried by nobody until then.",
         )
-        .of_systems()
+        .in_a_system()
         .label("workload", "Workload")
         .column("New pod", Shown::As(words::ADMITTED), min(&create_dry_run::SUCCESS, "workload"))
         .column("Readiness probe", Shown::As(words::DEFINED), min(&readiness_probe::DEFINED, "workload"))
-        .column("Fewest endpoints of a Service", Shown::In("none"), min(&service_endpoints::READY, "workload"))
+        .column("Fewest endpoints", Shown::In("none"), min(&service_endpoints::READY, "workload"))
         .column(
             "Oldest pod",
             Shown::In("s"),
@@ -137,7 +137,7 @@ pub(super) fn cluster() -> Vec<Panel> {
             "that it answers.",
         )
         .colours(GREY, &[(1.0, RED)])
-        .of_systems()
+        .in_a_system()
         .label("dependency", "Dependency")
         .label("expected_region", "Should be in")
         .label("dependency_region", "Is in")
@@ -147,6 +147,7 @@ pub(super) fn cluster() -> Vec<Panel> {
             Shown::Hidden,
             standing(&dependency::REGION, "dependency, expected_region, dependency_region, evidence"),
         )
+        .column("Check", Shown::As(words::STATUS), status_of("dependency", "dependency"))
         .column("Connection", Shown::As(words::WORKED), min(&dependency::CONNECT, "dependency")),
     ]
 }

@@ -128,6 +128,26 @@ fn answer(expr: &Expr) -> Result<BTreeSet<&'static str>, String> {
             if call.func.name == "histogram_quantile" {
                 assert!(all.remove("le"), "a quantile of what are no buckets");
             }
+            if call.func.name == "label_join" {
+                let texts = call.args.args.iter().filter_map(|argument| match &**argument {
+                    Expr::StringLiteral(literal) => Some(literal.val.as_str()),
+                    _ => None,
+                });
+                let texts: Vec<_> = texts.collect();
+                let [made, _, from @ ..] = texts.as_slice() else {
+                    return Err("label_join without labels".to_owned());
+                };
+                if let Some(missing) = from.iter().find(|label| !all.contains(*label)) {
+                    return Err(format!("nothing there has the label {missing}"));
+                }
+                let metrics = catalogue::all();
+                let mut known = metrics.iter().flat_map(|metric| metric.labels.iter().copied());
+                all.insert(
+                    known
+                        .find(|label| label == made)
+                        .ok_or_else(|| format!("nothing has the label {made}"))?,
+                );
+            }
             Ok(all)
         }
         Expr::Aggregate(aggregate) => {
@@ -225,6 +245,8 @@ fn a_wrong_query_is_found() {
         ("dr_verdict{reason=\"x\"}", "has no label reason"),
         ("max by (db) (dr_verdict)", "has the label db"),
         ("dr_verdict and on (check) dr_verdict_reason", "has the label check"),
+        ("label_join(dr_verdict, \"dependency\", \"\", \"target\")", "has the label target"),
+        ("label_join(dr_check_status, \"goal\", \"\", \"target\")", "has the label goal"),
         ("dr_verdict * on (site) group_left (db) dr_role", "has the label db"),
         ("max without (instance) (dr_verdict)", "without"),
         ("sum by (le) (dr_check_attempts_total)", "has the label le"),
