@@ -19,6 +19,7 @@ use tokio::time::{sleep, sleep_until};
 use crate::lab::http::{respond, serve_at};
 use crate::lab::kube::objects::secret;
 use crate::lab::kube::{Kube, SeedCluster};
+use crate::lab::run::repository;
 use crate::lab::{Claim, Exporter, PgPair, ProxyMode, Site};
 use claims::Claims;
 use clusters::Clusters;
@@ -84,13 +85,13 @@ async fn from_the_fault_to_the_page() {
     let _running = futures_util::future::join_all(running).await;
     let others = async {
         tokio::join!(
-            the_seeds_incident(scene("L01", &seed_at), &seed_pair, &seed_cluster),
+            the_seeds_incident(scene("L12", &seed_at), &seed_pair, &seed_cluster),
             // Boxed: all together they are more than a stack holds.
             Box::pin(clusters.play(&stage, &sites)),
             Box::pin(claims.play(&stage, &claims_at)),
             Box::pin(databases.play(&stage, &standby_at, &primary_at)),
             the_exporter_dies(scene("L92", &dying_at), scene("T07", &gated_at), &dying),
-            an_honest_site(scene("honest", &honest_at), &honest),
+            an_honest_site(scene("L01", &honest_at), &honest),
             a_frozen_exporter(scene("L91", &frozen_at)),
         );
     };
@@ -104,8 +105,12 @@ async fn from_the_fault_to_the_page() {
     nothing_was_said(&scene("T01", &quiet_at));
     let table = stage.table();
     eprintln!("{table}");
-    std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-to-page.txt"), table)
-        .expect("write the table");
+    if std::env::var_os("DR_WRITE_DOCS").is_some() {
+        let file = repository().join("docs/fault-to-page.md");
+        let text = std::fs::read_to_string(&file).expect("docs/fault-to-page.md");
+        let (head, _) = text.split_once("<!-- measured -->\n").expect("its mark");
+        std::fs::write(file, format!("{head}<!-- measured -->\n{table}")).expect("write the table");
+    }
 }
 
 /// One page with all reasons and no second one, no ticket beside it, and its end after the repair.

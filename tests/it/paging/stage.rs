@@ -124,16 +124,14 @@ impl Stage {
 
     /// All events that were measured, and what production would make of them.
     pub fn table(&self) -> String {
-        let mut text = format!(
-            "{:<6} {:<26} {:<9} {:>9}  {:>8}  expected unscaled (scaled by {FACTOR})\n",
-            "id", "alert", "event", "measured", "unscaled"
-        );
+        let mut text =
+            format!("| id | alert | event | measured | × {FACTOR} | expected |\n|---|---|---|---|---|---|\n");
         let mut rows = self.table.lock().unwrap();
-        rows.sort_by_key(|row| row.id);
+        rows.sort_by_key(|row| (row.id.len(), row.id));
         for Row { id, alert, event, took, least, most } in rows.iter() {
             writeln!(
                 text,
-                "{id:<6} {alert:<26} {event:<9} {:>7.1} s  {:>8}  {} to {}",
+                "| {id} | {alert} | {event} | {:.1} s | {} | {} to {} |",
                 took.as_secs_f64(),
                 clock(*took * FACTOR),
                 clock(*least),
