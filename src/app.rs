@@ -1,28 +1,23 @@
 //! The composition: builds everything and spawns every task, in reading order. Decides nothing.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::{Config, Kubernetes, KubernetesMode, Loaded, Region};
-use crate::discovery::prints::Prints;
-use crate::discovery::{Cluster, Wanted, keep_watching};
+use crate::config::{Config, Loaded};
+use crate::discovery::{Wanted, keep_watching};
+use crate::fleet::{Fleet, Ground, access};
 use crate::host;
 use crate::leader::{Election, Leadership, identity, keep_leading};
 use crate::ledger::Ledger;
-use crate::net::http::HttpClient;
-use crate::net::region::{RegionMembers, Regions};
-use crate::net::resolve::Resolver;
 use crate::plan::{Plan, plan};
-use crate::probe::own_requests::OwnRequests;
-use crate::probe::slots::Slots;
-use crate::probe::{Probe, Tools};
-use crate::scheduler::Scheduler;
-use crate::secret::{KubernetesAccess, Secrets};
+use crate::probe::Ask;
+use crate::reload::{Changes, Reloader};
+use crate::secret::Secrets;
 use crate::shard;
 use crate::tasks::{EndedEarly, Tasks};
-use crate::view::View;
+use crate::view::{Generation, View};
 use crate::web::{Bound, Site};
 
 /// How often the verdicts are noted when nobody asks.
@@ -35,11 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Everything that is needed to ask and to answer; nothing is spawned yet.
 pub struct App {
     view: View,
-    scheduler: Scheduler,
-    probes: Vec<Arc<dyn Probe>>,
-    /// With which way to the API server the cluster is watched, if anything is looked up there.
-    watches: Option<Secrets>,
+    config: Config,
+    ground: Ground,
+    asks: Vec<Ask>,
     election: Option<Election>,
+    /// The file that may change, and who may ask for it to be read.
+    source: Option<(Changes, Reloader)>,
 }
 
 /// An exporter that runs.
@@ -56,19 +52,6 @@ impl App {
     pub fn new(loaded: &Loaded) -> Self {
         let Loaded { config, .. } = loaded;
         let Plan { declared, asks, wanted } = plan(config);
-        let watched = wanted != Wanted::default();
-        let cluster = Arc::new(Cluster::wanting(wanted));
-        let tools = Arc::new(tools(config, cluster.clone()));
-        let watches = watched.then(|| tools.secrets.clone());
-        let prints = Arc::new(Prints {
-            cluster: cluster.clone(),
-            secrets: tools.secrets.clone(),
-            site: config.site.name.clone(),
-            region: config.site.region.clone(),
-            key: config.kubernetes.fingerprint_key.clone(),
-            read: RwLock::default(),
-        });
-        let probes = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
         let lease =
             config.high_availability.as_ref().map(|high_availability| high_availability.lease.clone());
         let leadership = match lease {
@@ -78,91 +61,68 @@ impl App {
         let election = lease.map(|lease| Election {
             leadership: leadership.clone(),
             lease,
-            secrets: Secrets::new(kubernetes(config)),
+            secrets: Secrets::new(access(config)),
             now: clock::now,
         });
         let ledger = Arc::new(Ledger::default());
-        let in_flight = config.defaults.limits.concurrency as usize;
-        let scheduler = Scheduler::new(ledger.clone(), clock::now, in_flight, leadership.clone());
-        let masked = Arc::from(loaded.masked_yaml());
-        let view = View {
+        let ground = Ground::new(config, wanted, ledger.clone(), leadership.clone());
+        let generation = Generation {
             declared: Arc::new(declared),
-            ledger,
-            cluster,
-            prints,
-            leadership,
+            cluster: ground.tools.cluster.clone(),
+            prints: ground.prints.clone(),
             shard: shard::of(config),
-            now: clock::now,
             loaded: clock::now(),
-            masked,
+            masked: Arc::from(loaded.masked_yaml()),
+            refused: None,
         };
-        App { view, scheduler, probes, watches, election }
+        let view = View::new(generation, ledger, leadership, clock::now);
+        App { view, config: config.clone(), ground, asks, election, source: None }
+    }
+
+    /// The same that follows its configuration file from now on.
+    #[must_use]
+    pub fn following(self, changes: Changes, reloader: Reloader) -> Self {
+        App { source: Some((changes, reloader)), ..self }
     }
 
     /// Asks every question once, and tells what is known then. Who asks by hand stands for no election.
     pub async fn once(self) -> View {
-        let App { view, scheduler, probes, watches, election: _ } = self;
+        let App { view, config: _, ground, asks, election: _, source: _ } = self;
+        let Ground { tools, prints: _, scheduler } = ground;
+        let probes: Vec<_> = asks.into_iter().map(|ask| ask.probe(tools.clone())).collect();
         let asked = scheduler.once(&probes);
-        match watches {
-            None => asked.await,
-            Some(way) => tokio::select! {
-                () = keep_watching(view.cluster.clone(), way) => {}
+        let cluster = view.cluster();
+        if *cluster.wanted() == Wanted::default() {
+            asked.await;
+        } else {
+            tokio::select! {
+                () = keep_watching(cluster.clone(), tools.secrets.clone()) => {}
                 () = async {
-                    view.cluster.first_sight(FIRST_SIGHT_WITHIN).await;
+                    cluster.first_sight(FIRST_SIGHT_WITHIN).await;
                     asked.await;
                 } => {}
-            },
+            }
         }
-        View { leadership: Leadership::alone(), ..view }
+        view.alone()
     }
 
-    /// Spawns every task: one for each probe, one that stands for election if there are other replicas, one that judges,
-    /// one that serves.
+    /// Spawns every task: one that runs all that follows from the configuration, with a task for each probe; one that
+    /// stands for election if there are other replicas, one that judges, one that serves.
     pub fn start(self, bound: Bound, telemetry_path: String) -> Running {
-        let App { view, scheduler, probes, watches, election } = self;
+        let App { view, config, ground, asks, election, source } = self;
         let mut tasks = Tasks::default();
         let addresses = bound.addresses();
-        if let Some(way) = watches {
-            tasks.spawn("watches", keep_watching(view.cluster.clone(), way));
-            tasks.spawn("fingerprints", view.prints.clone().keep_reading());
-        }
-        scheduler.start(probes, &mut tasks);
+        let (changes, reload) = source.unzip();
+        let fleet = Fleet::start(view.clone(), host::name(), config, ground, asks);
+        tasks.spawn("fleet", fleet.keep(changes, tasks.stop()));
         if let Some(election) = election {
             tasks.spawn("lease", keep_leading(election, tasks.stop()));
         }
         tasks.spawn("judge", judge(view.clone(), tasks.stop()));
-        tasks.spawn("web", bound.serve(Site { view: view.clone(), telemetry_path }, tasks.stop()));
+        let site = Site { view: view.clone(), telemetry_path, reload };
+        tasks.spawn("web", bound.serve(site, tasks.stop()));
         Running { tasks, addresses, view }
     }
-}
-
-fn tools(config: &Config, cluster: Arc<Cluster>) -> Tools {
-    let resolver = Resolver::new(config.defaults.resolvers.iter().map(|server| server.0).collect());
-    Tools {
-        http: HttpClient::new(resolver.clone()),
-        resolver,
-        secrets: Secrets::new(kubernetes(config)),
-        regions: Regions::new(config.regions.iter().map(members)),
-        own_requests: OwnRequests::default(),
-        slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
-        cluster,
-    }
-}
-
-fn kubernetes(config: &Config) -> KubernetesAccess {
-    let Kubernetes { mode, kubeconfig, context, create_dry_run: _, fingerprint_key: _ } = &config.kubernetes;
-    match (mode, kubeconfig) {
-        (KubernetesMode::Disabled, _) => KubernetesAccess::Disabled,
-        (KubernetesMode::Auto, None) => KubernetesAccess::Auto,
-        (KubernetesMode::Auto, Some(path)) => {
-            KubernetesAccess::Kubeconfig { path: path.clone(), context: context.clone() }
-        }
-    }
-}
-
-fn members((name, region): (&String, &Region)) -> (String, RegionMembers) {
-    let Region { cidrs, host_suffixes } = region;
-    (name.clone(), RegionMembers { cidrs: cidrs.clone(), host_suffixes: host_suffixes.clone() })
 }
 
 async fn judge(view: View, mut stop: crate::tasks::Stop) {

@@ -136,7 +136,7 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let taken = ["/", "/api/v1/report", "/config", "/-/healthy", "/-/ready"];
+    let taken = ["/", "/api/v1/report", "/config", "/-/healthy", "/-/ready", "/-/reload"];
     if !text.starts_with('/') || taken.contains(&text) {
         return Err(format!("expected a path that begins with / and is none of: {}", taken.join(" ")));
     }

@@ -75,14 +75,20 @@ pub fn load(path: &Path, now: Timestamp) -> Result<Loaded, Problems> {
     file.take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| fail(format!("cannot be read: {error}")))?;
+    read(&name, bytes, now)
+}
+
+/// The same for the content of a file that was read already, which is no larger than one byte more than [`MAX_BYTES`].
+/// Errors: every mistake in it.
+pub fn read(name: &str, bytes: Vec<u8>, now: Timestamp) -> Result<Loaded, Problems> {
     if bytes.len() > MAX_BYTES {
-        return Err(fail(format!("larger than {MAX_BYTES} bytes")));
+        return Err(whole(name, format!("larger than {MAX_BYTES} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| fail("not UTF-8 text".to_owned()))?;
-    let mut loaded = parse(&name, &text, now)?;
+    let text = String::from_utf8(bytes).map_err(|_| whole(name, "not UTF-8 text".to_owned()))?;
+    let mut loaded = parse(name, &text, now)?;
     let (tree, _) = yaml::read(&text);
     let missing = tree.map(|tree| files::missing(&tree)).unwrap_or_default();
-    loaded.warnings.extend(missing.into_iter().map(|fault| problem_in(&name, fault)));
+    loaded.warnings.extend(missing.into_iter().map(|fault| problem_in(name, fault)));
     Ok(loaded)
 }
 
@@ -132,7 +138,8 @@ pub fn parse(name: &str, text: &str, now: Timestamp) -> Result<Loaded, Problems>
     }
 }
 
-fn whole(name: &str, message: String) -> Problems {
+/// What is wrong with a file as a whole.
+pub fn whole(name: &str, message: String) -> Problems {
     Problems(vec![Problem { file: name.to_owned(), line: 1, column: 1, path: String::new(), message }])
 }
 

@@ -130,7 +130,20 @@ impl Ledger {
         record.schedule = schedule;
     }
 
-    /// Notes when a check is asked next, or that it is being asked.
+    /// Forgets these checks; what they had planned is due no more.
+    pub fn close<'a>(&self, keys: impl IntoIterator<Item = &'a CheckKey>) {
+        let mut pages = self.write();
+        for key in keys {
+            pages.records.remove(key);
+        }
+    }
+
+    /// Forgets the verdicts of all but these systems.
+    pub fn keep_verdicts_of(&self, is_known: impl Fn(&str) -> bool) {
+        self.write().verdicts.retain(|system, _| is_known(system));
+    }
+
+    /// Notes when a check is asked next or, while it is being asked, when that must be over.
     pub fn due(&self, questions: &[Question], at: Option<Instant>) {
         let mut pages = self.write();
         for question in questions {

@@ -18,6 +18,7 @@ pub mod config;
 pub mod demo;
 pub mod discovery;
 pub mod exposition;
+pub mod fleet;
 pub mod host;
 pub mod leader;
 pub mod ledger;
@@ -29,6 +30,7 @@ pub mod probe;
 #[cfg(test)]
 mod purity;
 pub mod rbac;
+pub mod reload;
 pub mod report;
 pub mod scheduler;
 pub mod secret;

@@ -188,6 +188,37 @@ pub trait Probe: Send + Sync {
 // === impl Ask ===
 
 impl Ask {
+    /// Under which name it is known from one configuration to the next; no two asks of a plan share one.
+    pub fn key(&self) -> CheckKey {
+        match self {
+            Ask::Database(spec) => spec.queries_key.clone(),
+            Ask::Surface(surface::Spec { key, .. })
+            | Ask::Request(synthetic_request::Spec { key, .. })
+            | Ask::Traffic(traffic::Spec { key, .. })
+            | Ask::CreateDryRun(create_dry_run::Spec { key, .. })
+            | Ask::ImageOrigin(image_origin::Spec { key, .. })
+            | Ask::Dependency(dependency::Spec { key, .. }) => key.clone(),
+            // There is one, and it speaks to every system.
+            Ask::SiteIdentity(_) => {
+                CheckKey { system: Arc::from(""), check: Check::SiteIdentity, target: Arc::from("") }
+            }
+            Ask::Workload(workload::Spec { system, name, .. }) => {
+                CheckKey { system: system.clone(), check: Check::WorkloadReplicas, target: name.clone() }
+            }
+        }
+    }
+
+    /// Whether what was answered to that one answers this one too.
+    pub fn carries_on(&self, before: &Ask) -> bool {
+        match (self, before) {
+            (Ask::SiteIdentity(now), Ask::SiteIdentity(before)) => {
+                let keys = now.keys.clone();
+                *now == site_identity::Spec { keys, ..before.clone() }
+            }
+            (now, before) => now == before,
+        }
+    }
+
     /// The probe that asks. Nothing is sent before its first attempt.
     pub fn probe(self, tools: Arc<Tools>) -> Arc<dyn Probe> {
         match self {

@@ -121,6 +121,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const SPAWNERS: &[(&str, &str, &str)] = &[
     ("tasks.rs", "", "the one place"),
     ("app.rs", "tasks.", "calls the one place"),
+    ("fleet.rs", "tasks.", "calls the one place"),
     ("scheduler.rs", "tasks.", "calls the one place"),
     ("demo/application.rs", "connections.", "a `JoinSet` of connections to the stand-in, which joins them"),
     ("demo/database.rs", "connections.", "a `JoinSet` of connections to the stand-in, which joins them"),

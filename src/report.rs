@@ -129,6 +129,19 @@ pub struct Report {
     pub replica: Option<Replica>,
     /// What the site runs, as hashes that another site can compare with its own; only in what people and JSON are shown.
     pub fingerprints: Vec<Fingerprint>,
+    /// A newer configuration file that was not taken; only in what people and JSON are shown.
+    pub refused: Option<Refused>,
+}
+
+/// A newer configuration file that was not taken: the one before stays in force.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Refused {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Every mistake with its place, one a line.
+    pub why: String,
+    /// When the one that is in force was loaded.
+    pub in_force_since: Timestamp,
 }
 
 /// One of several replicas of the exporter, of which one probes.
@@ -250,7 +263,15 @@ pub fn report(declared: &Arc<Declared>, pages: &Pages, now: Timestamp) -> Report
     for gap in blind {
         *gaps.entry(gap).or_default() += 1;
     }
-    Report { at: now, declared: declared.clone(), systems, gaps, replica: None, fingerprints: Vec::new() }
+    Report {
+        at: now,
+        declared: declared.clone(),
+        systems,
+        gaps,
+        replica: None,
+        fingerprints: Vec::new(),
+        refused: None,
+    }
 }
 
 // === impl DeclaredWorkload ===

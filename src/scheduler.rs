@@ -2,7 +2,6 @@
 //! record. One dead target never delays another: each probe has its own task, and the places in flight are
 //! counted for each system by itself.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -19,13 +18,13 @@ use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::model::{Observation, Outcome, Reason, length};
 use crate::probe::{Answer, Attempt, Probe, Schedule};
-use crate::tasks::{Stop, Tasks};
+use crate::tasks::{Retire, Tasks};
 
 /// First runs are spread over the interval, but nobody waits longer than this for a first answer.
-const FIRST_WITHIN: Duration = Duration::from_secs(30);
+pub const FIRST_WITHIN: Duration = Duration::from_secs(30);
 
-/// The same for a replica that takes over: until then nobody knows anything.
-const FIRST_WITHIN_OF_LEADER: Duration = Duration::from_secs(5);
+/// The same for a replica that takes over, because until then nobody knows anything; and for what a reload began.
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// How long telling the other side to stop may take.
 const ABANDON_WITHIN: Duration = Duration::from_millis(500);
@@ -61,26 +60,35 @@ impl Scheduler {
         Scheduler { ledger, now, in_flight, leadership }
     }
 
-    /// Opens the records of all probes and spawns one task for each.
-    pub fn start(&self, probes: Vec<Arc<dyn Probe>>, tasks: &mut Tasks) {
-        let mut places: BTreeMap<Arc<str>, Arc<Semaphore>> = BTreeMap::new();
-        for probe in probes {
-            for question in probe.questions() {
-                self.ledger.open(question, probe.schedule());
-            }
-            let Some(system) = probe.questions().first().map(|question| question.key.system.clone()) else {
-                continue;
-            };
-            let places =
-                places.entry(system).or_insert_with(|| Arc::new(Semaphore::new(self.in_flight))).clone();
-            let (scheduler, mut stop): (_, Stop) = (self.clone(), tasks.stop());
-            tasks.spawn("probe", async move {
-                tokio::select! {
-                    () = scheduler.ask_while_leading(&*probe, &places) => {}
-                    () = stop.requested() => {}
-                }
-            });
+    /// Opens the records of a probe and begins a task for it, which counts its attempts against these places and first
+    /// asks within `first_within`. Retiring the task aborts what is in flight and tells the other side.
+    pub fn begin(
+        &self,
+        probe: Arc<dyn Probe>,
+        places: Arc<Semaphore>,
+        first_within: Duration,
+        tasks: &mut Tasks,
+    ) -> Retire {
+        for question in probe.questions() {
+            self.ledger.open(question, probe.schedule());
         }
+        let (scheduler, mut stop) = (self.clone(), tasks.stop());
+        let retired = probe.clone();
+        let asking = async move {
+            tokio::select! {
+                () = scheduler.ask_while_leading(&*probe, &places, first_within) => {}
+                () = stop.requested() => {}
+            }
+        };
+        let farewell = async move {
+            let _ = tokio::time::timeout(ABANDON_WITHIN, retired.abandon()).await;
+        };
+        tasks.spawn_retirable("probe", asking, farewell)
+    }
+
+    /// Room for the attempts of one system.
+    pub fn places(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.in_flight))
     }
 
     /// Asks every probe once, side by side, and returns when all have answered or reached their deadlines.
@@ -96,21 +104,22 @@ impl Scheduler {
     }
 
     /// What was known when another replica takes over is that one's to say: here nothing is known any more.
-    async fn ask_while_leading(&self, probe: &dyn Probe, places: &Semaphore) {
+    async fn ask_while_leading(&self, probe: &dyn Probe, places: &Semaphore, first_within: Duration) {
+        let mut within = if self.leadership.is_alone() { first_within } else { SOON };
         loop {
             self.leadership.leads().await;
-            if self.leadership.while_leading(self.keep_asking(probe, places)).await.is_some() {
+            if self.leadership.while_leading(self.keep_asking(probe, places, within)).await.is_some() {
                 return;
             }
             let _ = tokio::time::timeout(ABANDON_WITHIN, probe.abandon()).await;
             probe.forget();
             self.ledger.clear(probe.questions());
+            within = SOON;
         }
     }
 
-    async fn keep_asking(&self, probe: &dyn Probe, places: &Semaphore) {
+    async fn keep_asking(&self, probe: &dyn Probe, places: &Semaphore, within: Duration) {
         let schedule = probe.schedule();
-        let within = if self.leadership.is_alone() { FIRST_WITHIN } else { FIRST_WITHIN_OF_LEADER };
         let mut due = Instant::now() + first_offset(probe, within);
         loop {
             self.ledger.due(probe.questions(), Some(due));
@@ -162,7 +171,8 @@ impl Scheduler {
                 Answer::blind(Reason::Limit, "no place was free among this system's attempts in flight");
             return vec![answer; questions];
         };
-        self.ledger.due(probe.questions(), None);
+        // Should the work hold on to its thread, nobody drops it at the deadline: then this is what is overdue.
+        self.ledger.due(probe.questions(), Some(deadline + ABANDON_WITHIN));
         let attempt = Attempt::new((self.now)(), deadline, questions);
         let ended = timeout_at(deadline, AssertUnwindSafe(probe.ask(&attempt)).catch_unwind()).await;
         if ended.is_err() {

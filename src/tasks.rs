@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
 /// All tasks of a running exporter.
 #[derive(Debug)]
 pub struct Tasks {
-    set: JoinSet<()>,
+    set: JoinSet<End>,
     names: HashMap<Id, &'static str>,
     stop: watch::Sender<bool>,
 }
@@ -18,6 +19,22 @@ pub struct Tasks {
 /// Tells a task that it should come to an end.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<bool>);
+
+/// Ends one task on purpose; so does dropping it.
+#[derive(Debug)]
+pub struct Retire {
+    tell: oneshot::Sender<()>,
+    gone: oneshot::Receiver<()>,
+}
+
+/// How a task came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Returned,
+    /// It was retired.
+    Retired,
+}
 
 /// A long-lived task that ended although nobody had asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +53,54 @@ impl Tasks {
     /// Spawns a task that is meant to run until it is asked to stop.
     #[allow(clippy::disallowed_methods)] // this is the one place
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.set.spawn(task);
+        let handle = self.set.spawn(async move {
+            task.await;
+            End::Returned
+        });
         self.names.insert(handle.id(), name);
+    }
+
+    /// The same for a task that may be ended on purpose before the others are. When it is, `task` is dropped, and then
+    /// `farewell` runs, which must be short.
+    #[allow(clippy::disallowed_methods)] // this is the one place
+    pub fn spawn_retirable(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+        farewell: impl Future<Output = ()> + Send + 'static,
+    ) -> Retire {
+        let (tell, told) = oneshot::channel();
+        let (is_gone, gone) = oneshot::channel();
+        let task = Box::pin(task);
+        let handle = self.set.spawn(async move {
+            let end = {
+                let mut task = task;
+                tokio::select! {
+                    biased;
+                    // An error means that whoever held the other end has dropped it.
+                    _ = told => End::Retired,
+                    () = &mut task => End::Returned,
+                }
+            };
+            drop::<oneshot::Sender<()>>(is_gone);
+            match end {
+                End::Retired => farewell.await,
+                End::Returned => {}
+            }
+            end
+        });
+        self.names.insert(handle.id(), name);
+        Retire { tell, gone }
+    }
+
+    /// How many tasks there are; one that was retired counts until `first_end` has seen its end.
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
     }
 
     /// What a task holds to learn that it should stop.
@@ -47,12 +110,18 @@ impl Tasks {
 
     /// Waits for the first task that ends early; pending for ever while all are well.
     pub async fn first_end(&mut self) -> EndedEarly {
-        let (id, how) = match self.set.join_next_with_id().await {
-            Some(Ok((id, ()))) => (id, "it returned"),
-            Some(Err(error)) => (error.id(), "it panicked"),
-            None => std::future::pending().await,
-        };
-        EndedEarly(self.names.remove(&id).unwrap_or("unnamed"), how)
+        loop {
+            let (id, how) = match self.set.join_next_with_id().await {
+                Some(Ok((id, End::Retired))) => {
+                    self.names.remove(&id);
+                    continue;
+                }
+                Some(Ok((id, End::Returned))) => (id, "it returned"),
+                Some(Err(error)) => (error.id(), "it panicked"),
+                None => std::future::pending().await,
+            };
+            return EndedEarly(self.names.remove(&id).unwrap_or("unnamed"), how);
+        }
     }
 
     /// Asks every task to stop, waits no longer than `patience`, then aborts and joins what is left.
@@ -60,6 +129,26 @@ impl Tasks {
         self.stop.send_replace(true);
         let _ = tokio::time::timeout(patience, async { while self.set.join_next().await.is_some() {} }).await;
         self.set.shutdown().await;
+    }
+}
+
+// === impl Retire ===
+
+impl Retire {
+    /// Ends these tasks, and returns once none of them works any more, or after `patience`. Their farewells go on.
+    pub async fn all(retired: impl IntoIterator<Item = Retire>, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let gone: Vec<_> = retired
+            .into_iter()
+            .map(|Retire { tell, gone }| {
+                // An error means that the task has ended already.
+                let _ = tell.send(());
+                gone
+            })
+            .collect();
+        for gone in gone {
+            let _ = timeout_at(deadline, gone).await;
+        }
     }
 }
 
@@ -86,6 +175,44 @@ mod tests {
         tasks.spawn("brittle", async { panic!("on purpose") });
         assert_eq!(tasks.first_end().await.to_string(), "the task `brittle` ended early: it panicked");
         tasks.shut_down(Duration::from_millis(10)).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_retired_task_is_not_early_and_a_panic_of_its_farewell_is() {
+        /// Notes that the work was dropped.
+        struct Work(std::sync::Arc<std::sync::atomic::AtomicBool>);
+        impl Drop for Work {
+            fn drop(&mut self) {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let mut tasks = Tasks::default();
+        let dropped = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let work = Work(dropped.clone());
+        let task = async move {
+            let _work = work;
+            std::future::pending().await
+        };
+        let (said, heard) = oneshot::channel();
+        let retire = tasks.spawn_retirable("old", task, async move { drop(said.send("farewell")) });
+        let kept = tasks.spawn_retirable("kept", std::future::pending(), async {});
+        Retire::all([retire], Duration::from_secs(5)).await;
+        assert!(dropped.load(std::sync::atomic::Ordering::SeqCst), "gone means that the work was dropped");
+        assert_eq!(heard.await, Ok("farewell"));
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, tasks.first_end()).await.is_err(), "nothing ended early");
+        assert_eq!(tasks.len(), 1);
+
+        // One that ends by itself is early, whoever may retire it.
+        let brief = tasks.spawn_retirable("brief", async {}, async {});
+        assert_eq!(tasks.first_end().await.to_string(), "the task `brief` ended early: it returned");
+        Retire::all([brief], Duration::from_secs(5)).await;
+        let rude = tasks.spawn_retirable("rude", std::future::pending(), async { panic!("on purpose") });
+        Retire::all([rude], Duration::from_secs(5)).await;
+        assert_eq!(tasks.first_end().await.to_string(), "the task `rude` ended early: it panicked");
+        drop(kept);
+        assert!(tokio::time::timeout(soon, tasks.first_end()).await.is_err());
+        assert!(tasks.is_empty(), "dropping the handle retires");
     }
 
     #[tokio::test(start_paused = true)]

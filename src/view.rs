@@ -1,6 +1,6 @@
 //! What the web server, the terminal and the judging task look at: the report as of now, and how we are ourselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -12,40 +12,107 @@ use crate::leader::{Leadership, Standing, TookOver};
 use crate::ledger::Ledger;
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{Verdict, ago, length, seconds};
-use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Replica, Report, report};
+use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report};
 use crate::shard::Shard;
 
-/// One running exporter, seen from outside of its loops. Answers from memory; asks nobody.
+/// One running exporter, seen from outside of its loops. Answers from memory; asks nobody. Clones look at the same, and
+/// follow a reload.
 #[derive(Clone, Debug)]
 pub struct View {
+    /// What follows from the configuration in force.
+    generation: Arc<RwLock<Generation>>,
+    /// What is remembered.
+    ledger: Arc<Ledger>,
+    /// Whether we are the one of several replicas that probes.
+    leadership: Leadership,
+    /// The clock.
+    now: fn() -> Timestamp,
+}
+
+/// What follows from one configuration, and is replaced as a whole by the next.
+#[derive(Debug)]
+pub struct Generation {
     /// What was declared.
     pub declared: Arc<Declared>,
-    /// What is remembered.
-    pub ledger: Arc<Ledger>,
     /// What the cluster says.
     pub cluster: Arc<Cluster>,
     /// What the site runs, as hashes.
     pub prints: Arc<Prints>,
-    /// Whether we are the one of several replicas that probes.
-    pub leadership: Leadership,
     /// Which of several exporters this is, if they share the systems among them.
     pub shard: Option<Shard>,
-    /// The clock.
-    pub now: fn() -> Timestamp,
     /// When the configuration was loaded.
     pub loaded: Timestamp,
     /// The configuration with its secrets masked.
     pub masked: Arc<str>,
+    /// When a newer file was refused, and why.
+    pub refused: Option<(Timestamp, String)>,
 }
 
 // === impl View ===
 
 impl View {
+    /// One that looks at these.
+    pub fn new(
+        generation: Generation,
+        ledger: Arc<Ledger>,
+        leadership: Leadership,
+        now: fn() -> Timestamp,
+    ) -> Self {
+        View { generation: Arc::new(RwLock::new(generation)), ledger, leadership, now }
+    }
+
+    /// The same seen by one without others.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        View { leadership: Leadership::alone(), ..self }
+    }
+
+    /// What is remembered.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Whether we are the one that probes.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    /// What the cluster says.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.read().cluster.clone()
+    }
+
+    /// The configuration in force, its secrets masked.
+    pub fn masked(&self) -> Arc<str> {
+        self.read().masked.clone()
+    }
+
+    /// Puts another generation in force. Nobody looks while `change` works, so that no report is of both.
+    pub fn replace(&self, change: impl FnOnce() -> Generation) {
+        let mut generation = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        *generation = change();
+    }
+
+    /// Notes that a newer file was refused.
+    pub fn refuse(&self, why: String) {
+        let refused = Some(((self.now)(), why));
+        self.generation.write().unwrap_or_else(PoisonError::into_inner).refused = refused;
+    }
+
     /// Everything that is to be said, as of now. Notes verdicts, so that they know since when they stand; but not while
     /// standing by, when nothing is known and nothing is judged.
     pub fn report(&self) -> Report {
+        self.report_on(&self.read())
+    }
+
+    fn report_on(&self, generation: &Generation) -> Report {
         let now = (self.now)();
-        let mut report = report(&self.declared, &self.ledger.read(), now);
+        let mut report = report(&generation.declared, &self.ledger.read(), now);
         let judged = if self.leadership.is_leading() { report.systems.as_mut_slice() } else { &mut [] };
         for system in judged {
             let (since, before) = self.ledger.judged(&system.declared.name, system.verdict, now);
@@ -60,13 +127,19 @@ impl View {
     /// The same with what was learnt from the cluster, and what this replica is to the others: for people and for JSON. A
     /// scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
     pub fn explained(&self) -> Report {
-        let mut report = self.report();
+        let generation = self.read();
+        let mut report = self.report_on(&generation);
+        report.refused = generation.refused.as_ref().map(|(at, why)| Refused {
+            at: *at,
+            why: why.clone(),
+            in_force_since: generation.loaded,
+        });
         report.replica = self.replica(report.at);
         if report.replica.as_ref().is_some_and(|replica| !replica.leads) {
             report.systems.clear();
             return report;
         }
-        self.cluster.read(|inventory| {
+        generation.cluster.read(|inventory| {
             for system in &mut report.systems {
                 let of = |workload: &DeclaredWorkload| LearntOf {
                     workload: workload.name.clone(),
@@ -75,7 +148,7 @@ impl View {
                 system.learnt = system.declared.workloads.iter().map(of).collect();
             }
         });
-        report.fingerprints = self.prints.now();
+        report.fingerprints = generation.prints.now();
         report
     }
 
@@ -123,16 +196,19 @@ impl View {
     ///
     /// Never in practice: writing into a `String` does not fail.
     pub fn open_metrics(&self) -> Result<String, std::fmt::Error> {
+        let generation = self.read();
         let own = Own {
-            config_loaded: seconds(self.loaded),
-            config_ok: true,
+            config_loaded: seconds(generation.loaded),
+            config_ok: generation.refused.is_none(),
             leads: self.leadership.is_leading(),
-            shard: self.shard,
+            shard: generation.shard,
             scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),
-            watches: self.cluster.watch_health(),
+            watches: generation.cluster.watch_health(),
             process: Process::read(),
         };
-        open_metrics(self.report(), own)
+        let report = self.report_on(&generation);
+        drop(generation);
+        open_metrics(report, own)
     }
 
     /// Whether our own loops are alive; says nothing of the sites that we watch.
@@ -145,6 +221,10 @@ impl View {
             let (check, target, system) = (key.check, &key.target, &key.system);
             Err(format!("the check {check} of {target} in {system} is overdue by {}", length(late)))
         })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Generation> {
+        self.generation.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP server. Every answer comes from memory: a request starts no probe and waits for none.
+//! The HTTP server. Every answer but that of a reload comes from memory: a request starts no probe and waits for none.
 //!
 //! | route | what it says |
 //! | --- | --- |
@@ -8,6 +8,7 @@
 //! | `GET /config` | the loaded configuration, secrets masked |
 //! | `GET /-/healthy` | 200 while the process serves |
 //! | `GET /-/ready` | 200 while our own loops are alive, else 503 and why |
+//! | `POST /-/reload` | takes the configuration file anew: 200, or 500 with every mistake |
 
 mod negotiate;
 pub mod page;
@@ -38,6 +39,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::seats::{Seat, Seats};
 use crate::metrics::to_text_format;
+use crate::reload::Reloader;
 use crate::tasks::Stop;
 use crate::view::View;
 
@@ -51,6 +53,10 @@ const CONNECTIONS: usize = 256;
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 /// The page loads nothing and runs nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// Where a reload is asked for.
+const RELOAD: &str = "/-/reload";
+/// The methods of everything else.
+const READING: &str = "GET, HEAD";
 /// Bodies below this are not worth compressing.
 const COMPRESS_FROM: usize = 1024;
 
@@ -75,6 +81,8 @@ pub struct Site {
     pub view: View,
     /// Where the metrics are.
     pub telemetry_path: String,
+    /// Takes the configuration file anew; none where there is no file.
+    pub reload: Option<Reloader>,
 }
 
 /// What is answered, before it is compressed and dressed.
@@ -82,6 +90,8 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: String,
+    /// The methods that would have been allowed here.
+    allow: &'static str,
 }
 
 // === impl Bound ===
@@ -162,7 +172,11 @@ async fn connection(stream: TcpStream, site: Arc<Site>, seat: Arc<Seat>, mut sto
         let site = site.clone();
         async move {
             let gzip = negotiate::accepts_gzip(header(&request, ACCEPT_ENCODING));
-            Ok::<_, Infallible>(answer(&site, &request).respond(gzip))
+            let answer = match &site.reload {
+                Some(reloader) if request.uri().path() == RELOAD => reload(reloader, request.method()).await,
+                Some(_) | None => answer(&site, &request),
+            };
+            Ok::<_, Infallible>(answer.respond(gzip))
         }
     });
     let mut builder = http1::Builder::new();
@@ -198,18 +212,37 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
         path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
         "/" => Answer::html(page::page(&site.view.explained(), &site.telemetry_path)),
         "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
-            Ok(json) => Answer { status: StatusCode::OK, content_type: "application/json", body: json },
+            Ok(json) => Answer {
+                status: StatusCode::OK,
+                content_type: "application/json",
+                body: json,
+                allow: READING,
+            },
             Err(_) => {
                 Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written as JSON")
             }
         },
-        "/config" => Answer::plain(StatusCode::OK, &site.view.masked),
+        "/config" => Answer::plain(StatusCode::OK, &site.view.masked()),
         "/-/healthy" => Answer::plain(StatusCode::OK, "dr-exporter is alive"),
         "/-/ready" => match site.view.ready() {
             Ok(()) => Answer::plain(StatusCode::OK, "dr-exporter is ready"),
             Err(why) => Answer::plain(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
         _ => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+    }
+}
+
+/// The one answer that is waited for.
+async fn reload(reloader: &Reloader, method: &Method) -> Answer {
+    if *method != Method::POST {
+        return Answer {
+            allow: "POST",
+            ..Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "a reload is asked for with POST")
+        };
+    }
+    match reloader.reload().await {
+        Ok(()) => Answer::plain(StatusCode::OK, "the configuration was loaded"),
+        Err(why) => Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, &why),
     }
 }
 
@@ -222,7 +255,7 @@ fn metrics(site: &Site, accept: &str) -> Answer {
     } else {
         ("text/plain; version=0.0.4; charset=utf-8", to_text_format(&text))
     };
-    Answer { status: StatusCode::OK, content_type, body }
+    Answer { status: StatusCode::OK, content_type, body, allow: READING }
 }
 
 fn header<T>(request: &Request<T>, name: http::HeaderName) -> &str {
@@ -233,16 +266,26 @@ fn header<T>(request: &Request<T>, name: http::HeaderName) -> &str {
 
 impl Answer {
     fn plain(status: StatusCode, text: &str) -> Self {
-        Answer { status, content_type: "text/plain; charset=utf-8", body: format!("{}\n", text.trim_end()) }
+        Answer {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: format!("{}\n", text.trim_end()),
+            allow: READING,
+        }
     }
 
     fn html(page: maud::Markup) -> Self {
-        Answer { status: StatusCode::OK, content_type: "text/html; charset=utf-8", body: page.into_string() }
+        Answer {
+            status: StatusCode::OK,
+            content_type: "text/html; charset=utf-8",
+            body: page.into_string(),
+            allow: READING,
+        }
     }
 
     /// Dresses the answer for this client.
     fn respond(self, gzip: bool) -> Response<Full<Bytes>> {
-        let Answer { status, content_type, body } = self;
+        let Answer { status, content_type, body, allow } = self;
         let packed = if gzip && body.len() >= COMPRESS_FROM { compress(body.as_bytes()).ok() } else { None };
         let encoded = packed.is_some();
         let mut response = Response::new(Full::new(packed.unwrap_or_else(|| body.into_bytes()).into()));
@@ -257,7 +300,7 @@ impl Answer {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

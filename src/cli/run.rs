@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{BAD_CONFIG, RunArgs, check, complain};
 use crate::app::App;
 use crate::host;
+use crate::reload::Changes;
 use crate::shard;
 use crate::web::Bound;
 
@@ -34,14 +35,15 @@ pub async fn run(args: RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(hangups)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
         complain("signals cannot be received here");
         return ExitCode::FAILURE;
     };
     allow_many_files();
-    let mut running = App::new(&loaded).start(bound, telemetry_path);
+    let (changes, reloader) = Changes::new(config_file, &loaded, hangups);
+    let mut running = App::new(&loaded).following(changes, reloader).start(bound, telemetry_path);
     for address in running.addresses() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }

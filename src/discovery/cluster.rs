@@ -1,7 +1,7 @@
 //! The cluster as probes see it: an inventory that is read in place, and word of every change.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ pub static WATCH_HEALTHY: Metric = Metric::gauge(
 /// What is known of the cluster now, shared by the watches that write and the probes that read.
 #[derive(Debug)]
 pub struct Cluster {
-    wanted: Wanted,
+    wanted: watch::Sender<Arc<Wanted>>,
     inventory: RwLock<Inventory>,
     changes: watch::Sender<u64>,
 }
@@ -38,7 +38,7 @@ impl Cluster {
     /// One that knows this, and wants to know nothing.
     pub fn of(inventory: Inventory) -> Self {
         Cluster {
-            wanted: Wanted::default(),
+            wanted: watch::Sender::default(),
             inventory: RwLock::new(inventory),
             changes: watch::Sender::new(0),
         }
@@ -46,12 +46,28 @@ impl Cluster {
 
     /// One that knows nothing, and wants to know this.
     pub fn wanting(wanted: Wanted) -> Self {
-        Cluster { wanted, ..Cluster::default() }
+        Cluster { wanted: watch::Sender::new(Arc::new(wanted)), ..Cluster::default() }
     }
 
     /// What the configuration needs.
-    pub fn wanted(&self) -> &Wanted {
-        &self.wanted
+    pub fn wanted(&self) -> Arc<Wanted> {
+        self.wanted.borrow().clone()
+    }
+
+    /// Wants something else from now on; the watches follow.
+    pub fn want(&self, wanted: Wanted) {
+        self.wanted.send_if_modified(|before| {
+            let is_news = **before != wanted;
+            if is_news {
+                *before = Arc::new(wanted);
+            }
+            is_news
+        });
+    }
+
+    /// Tells when something else is wanted.
+    pub fn wants(&self) -> watch::Receiver<Arc<Wanted>> {
+        self.wanted.subscribe()
     }
 
     /// Looks; hold it briefly, watches wait.
@@ -91,7 +107,7 @@ impl Cluster {
         let mut changes = self.changes();
         let all_seen = async {
             while !self.read(|inventory| {
-                let wanted = feeds(&self.wanted, inventory);
+                let wanted = feeds(&self.wanted(), inventory);
                 wanted.iter().all(|feed| inventory.sight(feed) != Sight::Starting)
             }) {
                 // We hold the other end, so this is no error.

@@ -41,7 +41,8 @@ pub struct Prints {
 impl Prints {
     /// Every fingerprint as of now: four of each workload, and one of the cluster.
     pub fn now(&self) -> Vec<Fingerprint> {
-        let workloads = &self.cluster.wanted().workloads;
+        let wanted = self.cluster.wanted();
+        let workloads = &wanted.workloads;
         if workloads.is_empty() {
             return Vec::new();
         }
@@ -66,6 +67,10 @@ impl Prints {
     }
 
     async fn read_once(&self) -> bool {
+        let wanted = self.cluster.wanted();
+        if wanted.workloads.is_empty() {
+            return false;
+        }
         let key = match &self.key {
             // A key that cannot be read is no key: what is not keyed says so.
             Some(source) => source.read(&self.secrets).await.ok(),
@@ -73,7 +78,7 @@ impl Prints {
         };
         let digest = Digest::keyed(key);
         let mut all = BTreeMap::new();
-        for workload in &self.cluster.wanted().workloads {
+        for workload in &wanted.workloads {
             let names: Option<BTreeSet<String>> = self.cluster.read(|inventory| {
                 let spec = template(inventory, workload).ok()?;
                 Some(References::of(spec).secrets.into_iter().map(str::to_owned).collect())

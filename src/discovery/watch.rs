@@ -116,37 +116,60 @@ pub async fn keep_watching(cluster: Arc<Cluster>, secrets: Secrets) {
 }
 
 async fn keep_watching_at(rhythm: Rhythm, cluster: Arc<Cluster>, secrets: Secrets) {
+    loop {
+        watched(rhythm, &cluster, &secrets).await;
+        tracing::info!("nothing of the cluster is needed any more");
+    }
+}
+
+/// Watches what is wanted, until nothing is.
+async fn watched(rhythm: Rhythm, cluster: &Arc<Cluster>, secrets: &Secrets) {
     let changed = Arc::new(Notify::new());
-    let api = Api::new(connected(&rhythm, &cluster, &secrets).await);
+    let mut wants = cluster.wants();
+    let api = Api::new(connected(&rhythm, cluster, secrets).await);
     let (tell, alive) = watch::channel(false);
-    let mut pulse = pin!(pulse(&rhythm, &cluster, &api, &tell));
+    let mut pulse = pin!(pulse(&rhythm, cluster, &api, &tell));
     let mut handles = BTreeMap::new();
     let mut kept: FuturesUnordered<Kept> = FuturesUnordered::new();
     loop {
-        adjust(&cluster, &mut handles, |feed| {
+        adjust(cluster, &mut handles, |feed| {
             let keeper = Keeper::new(feed, cluster.clone(), api.clone(), changed.clone(), rhythm);
             let (handle, registration) = AbortHandle::new_pair();
             let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(keeper.keep(alive.clone()));
             kept.push(Abortable::new(future, registration));
             handle
         });
+        if handles.is_empty() {
+            return;
+        }
         tokio::select! {
             // The pulse first: when it stops, no feed may say anything else afterwards.
             biased;
             () = &mut pulse => {}
             Some(_) = kept.next() => {}
             () = changed.notified() => {}
+            // We hold the other end, so this is no error.
+            _ = wants.changed() => {}
         }
     }
 }
 
 /// The client, once there is a way to a cluster; until then every feed says why there is none.
 async fn connected(rhythm: &Rhythm, cluster: &Cluster, secrets: &Secrets) -> kube::Client {
+    let mut wants = cluster.wants();
     loop {
-        let wanted = cluster.read(|inventory| feeds(cluster.wanted(), inventory));
+        wants.mark_unchanged();
+        let wanted = cluster.read(|inventory| feeds(&cluster.wanted(), inventory));
         if wanted.is_empty() {
+            cluster.update(|inventory| {
+                let is_news = !inventory.feeds.is_empty() || inventory.unavailable.is_some();
+                inventory.feeds.clear();
+                inventory.unavailable = None;
+                is_news
+            });
             // No cluster is touched for nothing.
-            std::future::pending::<()>().await;
+            let _ = wants.changed().await;
+            continue;
         }
         match secrets.client().await {
             Ok(client) => {
@@ -154,8 +177,9 @@ async fn connected(rhythm: &Rhythm, cluster: &Cluster, secrets: &Secrets) -> kub
                 return client;
             }
             Err(why) => {
-                let is_news = cluster.update(|inventory| {
-                    if inventory.unavailable.as_deref() == Some(&*why) {
+                let is_news = cluster.read(|inventory| inventory.unavailable.as_deref() != Some(&*why));
+                cluster.update(|inventory| {
+                    if !is_news && inventory.feeds.keys().eq(&wanted) {
                         return false;
                     }
                     let state = state(Sight::NoCluster);
@@ -168,7 +192,10 @@ async fn connected(rhythm: &Rhythm, cluster: &Cluster, secrets: &Secrets) -> kub
                 }
             }
         }
-        sleep(rhythm.cluster_again).await;
+        tokio::select! {
+            () = sleep(rhythm.cluster_again) => {}
+            _ = wants.changed() => {}
+        }
     }
 }
 
@@ -178,7 +205,7 @@ fn adjust(
     handles: &mut BTreeMap<Feed, AbortHandle>,
     mut begin: impl FnMut(Feed) -> AbortHandle,
 ) {
-    let wanted = cluster.read(|inventory| feeds(cluster.wanted(), inventory));
+    let wanted = cluster.read(|inventory| feeds(&cluster.wanted(), inventory));
     let is_same = handles.len() == wanted.len() && handles.keys().all(|feed| wanted.contains(feed));
     if is_same {
         return;

@@ -16,8 +16,8 @@ struct Changes<'a>(&'a SystemReport);
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Report { at, declared, systems, gaps, replica, fingerprints } = self;
-        let mut out = serializer.serialize_struct("Report", 9)?;
+        let Report { at, declared, systems, gaps, replica, fingerprints, refused } = self;
+        let mut out = serializer.serialize_struct("Report", 10)?;
         out.serialize_field("version", &VERSION)?;
         out.serialize_field("generated_at", at)?;
         out.serialize_field("site", &*declared.site)?;
@@ -28,6 +28,7 @@ impl Serialize for Report {
         out.serialize_field("systems", &systems)?;
         out.serialize_field("replica", replica)?;
         out.serialize_field("fingerprints", fingerprints)?;
+        out.serialize_field("configuration_refused", refused)?;
         out.end()
     }
 }

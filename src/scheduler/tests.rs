@@ -109,6 +109,15 @@ fn scheduler(in_flight: usize) -> (Scheduler, Arc<Ledger>) {
     (Scheduler::new(ledger.clone(), crate::clock::now, in_flight, Leadership::alone()), ledger)
 }
 
+/// Places are shared by all of them, as they are by the probes of one system. Whoever drops what is returned ends them.
+fn start(scheduler: &Scheduler, probes: &[&Arc<Scripted>], tasks: &mut Tasks) -> Vec<Retire> {
+    let places = scheduler.places();
+    let each = probes.iter().map(|probe| {
+        scheduler.begin(Arc::clone(probe) as Arc<dyn Probe>, places.clone(), FIRST_WITHIN, tasks)
+    });
+    each.collect()
+}
+
 async fn outcome_of(script: &[Does], pass: u32, of: u32) -> (Outcome, u64) {
     let (scheduler, ledger) = scheduler(4);
     let probe = Scripted::new("a", every(30, 5, pass, of), script);
@@ -172,7 +181,7 @@ async fn starts_are_spread_and_then_keep_their_interval() {
     let mut tasks = Tasks::default();
     let probes: Vec<_> =
         (0..60).map(|n| Scripted::new(&format!("p{n}"), every(10, 2, 1, 1), &[Does::Pass])).collect();
-    scheduler.start(probes.iter().map(|probe| probe.clone() as Arc<dyn Probe>).collect(), &mut tasks);
+    let _kept = start(&scheduler, &probes.iter().collect::<Vec<_>>(), &mut tasks);
     sleep(Duration::from_secs(31)).await;
     let mut per_second = [0; 10];
     for probe in &probes {
@@ -197,8 +206,7 @@ async fn a_dead_target_delays_nobody_and_missed_turns_are_not_made_up_for() {
     let slow =
         Scripted::new("slow", every(2, 60, 1, 1), &[Does::PassAfter(Duration::from_secs(5)), Does::Pass]);
     let alive = Scripted::new("alive", every(10, 2, 1, 1), &[Does::Pass]);
-    let probes = [&dead, &slow, &alive].map(|probe| probe.clone() as Arc<dyn Probe>);
-    scheduler.start(probes.to_vec(), &mut tasks);
+    let _kept = start(&scheduler, &[&dead, &slow, &alive], &mut tasks);
     sleep(Duration::from_secs(100)).await;
     assert!(alive.begun().len() >= 9, "{:?}", alive.begun());
     assert_eq!(dead.most.load(Ordering::SeqCst), 1, "a run never overlaps the one before");
@@ -229,7 +237,7 @@ async fn l91_a_wedged_scheduler_shows() {
     let (scheduler, ledger) = scheduler(4);
     let mut tasks = Tasks::default();
     let probe = Scripted::new("a", every(10, 2, 1, 1), &[Does::Pass]);
-    scheduler.start(vec![probe.clone() as Arc<dyn Probe>], &mut tasks);
+    let _kept = start(&scheduler, &[&probe], &mut tasks);
     sleep(Duration::from_secs(25)).await;
     assert!(ledger.lag(Instant::now()) < Duration::from_secs(1));
     assert!(ledger.wedged(Instant::now()).is_none());
@@ -251,7 +259,7 @@ async fn only_the_leader_asks_and_the_other_knows_nothing() {
     let mut tasks = Tasks::default();
     let quick = Scripted::new("quick", every(10, 2, 1, 1), &[Does::Pass]);
     let slow = Scripted::new("slow", every(600, 300, 1, 1), &[Does::Hang]);
-    scheduler.start([&quick, &slow].map(|probe| probe.clone() as Arc<dyn Probe>).to_vec(), &mut tasks);
+    let _kept = start(&scheduler, &[&quick, &slow], &mut tasks);
     sleep(Duration::from_secs(100)).await;
     assert!(quick.begun().is_empty() && slow.begun().is_empty(), "standing by");
     assert_eq!(ledger.lag(Instant::now()), Duration::ZERO, "and not late");
@@ -278,5 +286,56 @@ async fn only_the_leader_asks_and_the_other_knows_nothing() {
     leadership.lead_for(Duration::from_secs(60));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(quick.begun().len(), asked + 1);
+    tasks.shut_down(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_retired_is_aborted_and_the_others_keep_their_schedule() {
+    let (scheduler, ledger) = scheduler(4);
+    let mut tasks = Tasks::default();
+    let removed = Scripted::new("removed", every(10, 8, 1, 1), &[Does::Hang]);
+    let stays = Scripted::new("stays", every(10, 2, 1, 1), &[Does::Pass]);
+    let retire = start(&scheduler, &[&removed], &mut tasks);
+    let _kept = start(&scheduler, &[&stays], &mut tasks);
+    while removed.under_way.load(Ordering::SeqCst) == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    Retire::all(retire, Duration::from_secs(1)).await;
+    assert_eq!(
+        removed.under_way.load(Ordering::SeqCst),
+        0,
+        "what was in flight is dropped before anything else"
+    );
+    ledger.close([&removed.question[0].key]);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(removed.abandoned.load(Ordering::SeqCst), 1, "and the other side was told");
+    assert_eq!(removed.begun().len(), 1);
+    assert!(!ledger.read().records.contains_key(&removed.question[0].key));
+    assert!(ledger.wedged(Instant::now()).is_none() && ledger.lag(Instant::now()) < Duration::from_secs(1));
+    for pair in stays.begun().windows(2) {
+        assert!((9_990..=10_010).contains(&(pair[1] - pair[0]).as_millis()), "{:?}", stays.begun());
+    }
+    // A new one under the old name starts at the beginning, and soon.
+    let again = Scripted::new("removed", every(600, 2, 1, 1), &[Does::Pass]);
+    let _again = scheduler.begin(again.clone() as Arc<dyn Probe>, scheduler.places(), SOON, &mut tasks);
+    sleep(SOON + Duration::from_millis(100)).await;
+    assert_eq!(ledger.read().records[&again.question[0].key].attempts, 1);
+    tasks.shut_down(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l91_work_that_outlives_its_deadline_is_overdue() {
+    let (scheduler, ledger) = scheduler(4);
+    let mut tasks = Tasks::default();
+    let probe = Scripted::new("a", every(10, 8, 1, 1), &[Does::Hang]);
+    let _kept = start(&scheduler, &[&probe], &mut tasks);
+    while probe.under_way.load(Ordering::SeqCst) == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    // As seen by somebody else while its thread is held: the deadline passes, and nothing is dropped.
+    let begun = Instant::now();
+    assert_eq!(ledger.lag(begun + Duration::from_secs(8)), Duration::ZERO, "it may take its time");
+    assert!(ledger.wedged(begun + Duration::from_secs(30)).is_none());
+    assert!(ledger.wedged(begun + Duration::from_secs(39)).is_some());
     tasks.shut_down(Duration::from_secs(1)).await;
 }

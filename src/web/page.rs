@@ -6,7 +6,7 @@ use crate::discovery::learnt::Learnt;
 use crate::ledger::Episode;
 use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
 use crate::report::{
-    CheckReport, Happened, LearntOf, Replica, Report, SystemReport, check_in_words, runbook,
+    CheckReport, Happened, LearntOf, Refused, Replica, Report, SystemReport, check_in_words, runbook,
 };
 
 /// How often the page asks anew, in seconds.
@@ -36,6 +36,7 @@ pub fn page(report: &Report, telemetry_path: &str) -> Markup {
                     p { (declared.role) " in " (declared.region) ", as of " time datetime=(report.at) { (stamp(report)) } }
                 }
                 main {
+                    @if let Some(refused) = &report.refused { (newer_file_refused(refused)) }
                     @if let Some(replica) = &report.replica { (replica_says(replica)) }
                     @if systems.is_empty() && standing_by(report) { p { "What the replica that probes knows is on its own page." } }
                     @else if systems.is_empty() { p { "No system is configured." } }
@@ -164,6 +165,21 @@ fn to_runbook(alert: &str, words: &str) -> Markup {
 
 fn standing_by(report: &Report) -> bool {
     report.replica.as_ref().is_some_and(|replica| !replica.leads)
+}
+
+/// The file that is in force is not the one that its owner wrote last.
+fn newer_file_refused(refused: &Refused) -> Markup {
+    let stamp = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    html! {
+        section class="replica standing-by" role="alert" {
+            p {
+                "The newest configuration file was refused at " time datetime=(refused.at) { (stamp(&refused.at)) }
+                "; the one that was loaded at " time datetime=(refused.in_force_since) { (stamp(&refused.in_force_since)) }
+                " stays in force."
+            }
+            ul { @for mistake in refused.why.lines() { li { (mistake) } } }
+        }
+    }
 }
 
 /// What this replica is to the others, and what it was.

@@ -1,0 +1,1 @@
+//! What a reload changes, and what it leaves alone.
