@@ -225,7 +225,7 @@ mod tests {
             heard.store(true, std::sync::atomic::Ordering::SeqCst);
         });
         tasks.spawn("deaf", std::future::pending());
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         tasks.shut_down(Duration::from_secs(3)).await;
         assert!(said.load(std::sync::atomic::Ordering::SeqCst));
         assert_eq!(begun.elapsed(), Duration::from_secs(3));

@@ -10,6 +10,7 @@ mod lab;
 mod lab_selftest;
 mod leader;
 mod paging;
+mod reload;
 mod requests;
 mod scale;
 mod surfaces;

@@ -103,8 +103,19 @@ impl Exporter {
 
     /// GET a path of a process that may not answer.
     pub async fn try_get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Reply, String> {
-        let request =
-            headers.iter().fold(client().get(self.url(path)), |request, (k, v)| request.header(*k, *v));
+        self.answer(
+            headers.iter().fold(client().get(self.url(path)), |request, (k, v)| request.header(*k, *v)),
+        )
+        .await
+    }
+
+    /// POST to a path, without a body.
+    pub async fn post(&self, path: &str) -> Reply {
+        let reply = self.answer(client().post(self.url(path))).await;
+        reply.unwrap_or_else(|why| panic!("POST {path}: {why}\n{}", self.daemon.tail()))
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Reply, String> {
         let answer = request.send().await.map_err(|e| e.to_string())?;
         let status = answer.status().as_u16();
         let headers = answer.headers().iter();
@@ -182,6 +193,11 @@ impl Exporter {
     /// All it has written so far.
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.signal(signal);
     }
 
     /// SIGTERM, then waits up to 15 s for the end.

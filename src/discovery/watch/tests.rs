@@ -552,3 +552,39 @@ async fn nothing_is_asked_for_nothing() {
     assert_eq!(cluster.unavailable(), None);
     assert_eq!(cluster.watch_health(), BTreeMap::new());
 }
+
+/// Word of a new configuration.
+#[tokio::test]
+async fn what_is_wanted_may_change_while_it_is_watched() {
+    let lab = Lab::new(|_| {}).await;
+    let pods = |inventory: &Inventory| sight(inventory, Resource::Pods);
+    assert_eq!(lab.sight(Resource::Pods), Some(Sight::Live));
+    let lists = |of: &str| {
+        let held = lab.fake.held.lock().unwrap();
+        held.asked.iter().filter(|asked| asked.contains(of) && !asked.contains("watch=")).count()
+    };
+    let before = lists("/nodes");
+
+    let before_all = (*lab.cluster.wanted()).clone();
+    lab.cluster.want(Wanted { services: [Arc::from("other")].into(), ..before_all.clone() });
+    lab.until("the Services of another namespace are watched", |inventory| {
+        inventory.sight(&Feed::all(Resource::Services, Some(&Arc::from("other")))) == Sight::Live
+    })
+    .await;
+    assert_eq!(lists("/nodes"), before, "what is wanted still is not listed anew");
+
+    lab.cluster.want(Wanted::default());
+    lab.until("nothing is watched, and nothing known", |inventory| {
+        inventory.feeds.is_empty() && inventory.controllers.is_empty() && inventory.nodes.is_empty()
+    })
+    .await;
+    let asked = || lab.fake.held.lock().unwrap().asked.len();
+    // What was on its way may still arrive.
+    sleep(QUICK.sign_within).await;
+    let quiet = asked();
+    sleep(QUICK.pulse * 5).await;
+    assert_eq!(asked(), quiet, "no cluster is touched for nothing");
+
+    lab.cluster.want(before_all);
+    lab.until("all is back", |inventory| pods(inventory) == Some(Sight::Live)).await;
+}
