@@ -170,3 +170,23 @@ impl Running {
         self.tasks.shut_down(PATIENCE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn a_task_that_ends_early_fails_the_whole() {
+        let text = "site: {name: a, region: b, role: standby}\nkubernetes: {mode: disabled}\nsystems: [{name: orders}]\n";
+        let loaded = config::parse("f", text, clock::now()).unwrap();
+        let bound = Bound::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).await.unwrap();
+        let mut running = App::new(&loaded).start(bound, "/metrics".to_owned());
+        let well = tokio::time::timeout(Duration::from_millis(200), running.failed()).await;
+        assert!(well.is_err(), "nothing is wrong: {well:?}");
+        running.also("brief", async {});
+        let ended = tokio::time::timeout(Duration::from_secs(5), running.failed()).await.unwrap();
+        assert_eq!(ended.to_string(), "the task `brief` ended early: it returned");
+        running.stop().await;
+    }
+}

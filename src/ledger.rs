@@ -100,6 +100,17 @@ pub struct VerdictHistory {
     pub changes: VecDeque<(Timestamp, Verdict)>,
 }
 
+/// The scheduler is stuck, or far behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wedged {
+    /// How many checks are overdue by more than three of their intervals.
+    pub checks: usize,
+    /// The one that is overdue the most.
+    pub worst: CheckKey,
+    /// By how much.
+    pub late: Duration,
+}
+
 /// What everybody may read.
 #[derive(Debug, Default)]
 pub struct Pages {
@@ -205,12 +216,21 @@ impl Ledger {
         overdue.map(|due| now.saturating_duration_since(due)).max().unwrap_or_default()
     }
 
-    /// The check that is overdue by more than three of its intervals, if there is one, and by how much.
-    pub fn wedged(&self, now: Instant) -> Option<(CheckKey, Duration)> {
+    /// The checks that are overdue by more than three of their intervals, if there are any.
+    pub fn wedged(&self, now: Instant) -> Option<Wedged> {
         let pages = self.read();
-        pages.records.iter().find_map(|(key, record)| {
+        let late = pages.records.iter().filter_map(|(key, record)| {
             let late = now.saturating_duration_since(record.due?);
-            (late > record.schedule.interval * 3).then(|| (key.clone(), late))
+            (late > record.schedule.interval * 3).then_some((key, late))
+        });
+        late.fold(None, |wedged, (key, late)| match wedged {
+            Some(Wedged { checks, worst, late: most }) if most >= late => {
+                Some(Wedged { checks: checks + 1, worst, late: most })
+            }
+            Some(Wedged { checks, worst: _, late: _ }) => {
+                Some(Wedged { checks: checks + 1, worst: key.clone(), late })
+            }
+            None => Some(Wedged { checks: 1, worst: key.clone(), late }),
         })
     }
 
@@ -283,11 +303,17 @@ impl Record {
         }
     }
 
-    /// Whether the newest run is younger than three intervals.
+    /// Whether the newest run is younger than three intervals. One that lies as far ahead is not: the clock was set back
+    /// since, and nobody knows how old it is.
+    ///
+    /// What the clocks do to it: timers run on CLOCK_MONOTONIC, which goes on while the process is stopped and stands still
+    /// while the machine sleeps; ages are differences of the wall clock. After SIGCONT what was due is asked at once, after
+    /// a sleep at its next turn; until then it is stale in both cases. A wall clock that jumps makes everything stale
+    /// either way, for one interval at most.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.last
             .as_ref()
-            .is_some_and(|last| crate::model::age(now, last.finished) < self.schedule.interval * 3)
+            .is_some_and(|last| now.duration_since(last.finished).unsigned_abs() < self.schedule.interval * 3)
     }
 
     /// The facts as they are to be shown now, by each metric's own rule.

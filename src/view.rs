@@ -9,9 +9,9 @@ use crate::discovery::Cluster;
 use crate::discovery::learnt::learnt;
 use crate::discovery::prints::Prints;
 use crate::leader::{Leadership, Standing, TookOver};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Wedged};
 use crate::metrics::{Own, Process, open_metrics};
-use crate::model::{Verdict, ago, length, seconds};
+use crate::model::{CheckKey, Verdict, ago, length, seconds};
 use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report};
 use crate::shard::Shard;
 
@@ -217,10 +217,13 @@ impl View {
     ///
     /// The sentence for the one who asks why not.
     pub fn ready(&self) -> Result<(), String> {
-        self.ledger.wedged(Instant::now()).map_or(Ok(()), |(key, late)| {
-            let (check, target, system) = (key.check, &key.target, &key.system);
-            Err(format!("the check {check} of {target} in {system} is overdue by {}", length(late)))
-        })
+        let Some(Wedged { checks, worst, late }) = self.ledger.wedged(Instant::now()) else { return Ok(()) };
+        let CheckKey { system, check, target } = &worst;
+        Err(format!(
+            "the scheduler is stuck or far behind: overdue by more than three of their intervals are {checks} checks; {check} of \
+             {target} in {system} by {}",
+            length(late)
+        ))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Generation> {

@@ -77,3 +77,49 @@ fn every_ask_has_a_name_of_its_own_and_carries_on_only_from_the_same() {
     let expected = [("a", false, false), ("b", true, true), ("", true, false)];
     assert_eq!(carries_on, expected.map(|(system, carries_on, same)| (system.to_owned(), carries_on, same)));
 }
+
+fn fleet(systems: &str) -> (Fleet, View) {
+    let config = config("kubernetes: {mode: disabled}\n", systems);
+    let Plan { declared, asks, wanted } = plan(&config);
+    let (ledger, leadership) = (Arc::new(Ledger::default()), Leadership::alone());
+    let ground = Ground::new(&config, wanted, ledger.clone(), leadership.clone());
+    let generation = Generation {
+        declared: Arc::new(declared),
+        cluster: ground.tools.cluster.clone(),
+        prints: ground.prints.clone(),
+        shard: None,
+        loaded: clock::now(),
+        masked: Arc::from(""),
+        refused: None,
+    };
+    let view = View::new(generation, ledger, leadership, clock::now);
+    (Fleet::start(view.clone(), String::new(), config, ground, asks), view)
+}
+
+#[tokio::test]
+async fn an_early_end_inside_is_an_early_end_of_the_whole() {
+    let (mut fleet, _) = fleet("{name: orders}");
+    let mut tasks = Tasks::default();
+    fleet.tasks.spawn("brittle", async { panic!("on purpose") });
+    tasks.spawn("fleet", fleet.keep(None, tasks.stop()));
+    let ended = tokio::time::timeout(Duration::from_secs(5), tasks.first_end()).await;
+    assert_eq!(ended.unwrap().to_string(), "the task `fleet` ended early: it returned");
+    tasks.shut_down(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l91_what_is_wedged_is_not_ready_and_says_why() {
+    let surfaces = |names: [&str; 2]| {
+        names.map(|name| format!("{{name: {name}, url: 'http://127.0.0.1:1/', interval: 10s}}")).join(", ")
+    };
+    let (fleet, view) = fleet(&format!("{{name: orders, surfaces: [{}]}}", surfaces(["health", "ready"])));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(view.ready(), Ok(()), "every target is down, and we are well");
+    // The loops die with all that they had planned.
+    drop(fleet);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(view.ready(), Ok(()), "not yet three intervals");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let why = view.ready().unwrap_err();
+    assert!(why.contains("are 2 checks; surface of") && why.contains("in orders by "), "{why}");
+}

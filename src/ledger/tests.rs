@@ -151,7 +151,9 @@ fn observations_fall_into_their_buckets() {
 fn a_step_of_the_clock_backwards_makes_nothing_negative() {
     let mut record = record();
     run(&mut record, Outcome::Pass, 100, &[fact(&ZERO, "q", 1.0)]);
-    assert!(record.is_fresh(at(0)), "what ended in the future is not old");
+    assert!(record.is_fresh(at(80)), "what ended in the near future is not old");
+    assert!(!record.is_fresh(at(60)), "how old it is nobody knows once the clock was set back that far");
+    assert!(record.is_fresh(at(129)) && !record.is_fresh(at(130)));
 }
 
 #[test]

@@ -245,7 +245,7 @@ async fn l91_a_wedged_scheduler_shows() {
     tasks.shut_down(Duration::from_secs(1)).await;
     sleep(Duration::from_secs(60)).await;
     assert!(ledger.lag(Instant::now()) > Duration::from_secs(45));
-    assert_eq!(ledger.wedged(Instant::now()).unwrap().0, probe.question[0].key);
+    assert_eq!(ledger.wedged(Instant::now()).unwrap().worst, probe.question[0].key);
     let later = crate::clock::now() + Duration::from_secs(31);
     let pages = ledger.read();
     assert!(!pages.records[&probe.question[0].key].is_fresh(later));
