@@ -13,6 +13,7 @@ mod paging;
 mod reload;
 mod requests;
 mod scale;
+mod secrets;
 mod surfaces;
 mod traffic;
 mod watches;
