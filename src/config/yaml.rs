@@ -84,9 +84,20 @@ pub(super) fn join(path: &str, key: &str) -> String {
 /// Whether a key may be repeated in a message: people put credentials where keys belong (`password: {hunter2}`).
 pub(super) fn may_show(path: &str, key: &str) -> bool {
     let parent = path.rsplit('.').next().unwrap_or_default();
-    let credential =
-        ["password", "authorization", "url", "value", "headers"].iter().any(|name| parent.starts_with(name))
-            || path.contains(".headers.");
+    let credential = [
+        "password",
+        "authorization",
+        "url",
+        "expected_url",
+        "value",
+        "secret",
+        "headers",
+        "body",
+        "fingerprint_key",
+    ]
+    .iter()
+    .any(|name| parent.starts_with(name))
+        || path.contains(".headers.");
     !credential
         && key.len() <= 40
         && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))

@@ -7,12 +7,16 @@ use serde_json::Value;
 
 use crate::config::{Expect, NewestInBody, Tls};
 use crate::model::{Reason, age, length};
-use crate::net::http::{BodyEnd, HttpResponse};
+use crate::net::http::{BodyEnd, HttpRequest, HttpResponse};
 
 /// How far in the future a moment may be before it is wrong: clocks differ a little.
 const SKEW: std::time::Duration = std::time::Duration::from_secs(5);
-/// How much of a value is repeated in a sentence.
+/// How much of a value that the owner expects is repeated in a sentence.
 const SHOWN: usize = 60;
+/// How long a text may be that is repeated from an answer.
+const WORDS: usize = 32;
+/// How long a piece of what we sent is, at least, that nobody is to read in an answer.
+const PIECE: usize = 4;
 
 /// An answer, as far as expectations reach.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +29,41 @@ pub struct Seen<'a> {
     pub body: &'a [u8],
     /// The whole body was read.
     pub whole: bool,
+    /// What was asked; an answer may repeat the credentials in it.
+    pub asked: Option<&'a HttpRequest>,
 }
 
 impl<'a> Seen<'a> {
-    /// What an answer shows.
-    pub fn of(answer: &'a HttpResponse) -> Self {
+    /// What an answer to that request shows.
+    pub fn of(answer: &'a HttpResponse, asked: &'a HttpRequest) -> Self {
         Seen {
             status: answer.status.as_u16(),
             headers: &answer.headers,
             body: &answer.body,
             whole: answer.end == BodyEnd::Complete,
+            asked: Some(asked),
         }
+    }
+
+    /// A value of the answer as a sentence repeats it: numbers, and words of which we know that they are no credential.
+    /// Health endpoints like to say with which connection string they failed, and error pages what they were sent.
+    fn repeated(&self, found: &Value) -> String {
+        let Value::String(text) = found else { return brief(found) };
+        let are_words = text.chars().count() <= WORDS
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || [' ', '.', '_', '-'].contains(&c));
+        if are_words && !self.was_sent(text) { brief(found) } else { "another text".to_owned() }
+    }
+
+    /// Whether something that may be secret in the request is a part of the text, or the other way round.
+    fn was_sent(&self, text: &str) -> bool {
+        let Some(asked) = self.asked else { return false };
+        let headers = asked.headers.iter().map(|(_, value)| value.expose().to_owned());
+        let body = asked.body.iter().map(|body| String::from_utf8_lossy(body).into_owned());
+        let query = asked.url.query_pairs().map(|(_, value)| value.into_owned());
+        headers.chain(body).chain(query).chain(asked.url.query().map(str::to_owned)).any(|sent| {
+            let mut pieces = sent.split(|c: char| !c.is_alphanumeric()).filter(|piece| piece.len() >= PIECE);
+            text.len() >= PIECE && sent.contains(text) || pieces.any(|piece| text.contains(piece))
+        })
     }
 }
 
@@ -95,7 +123,7 @@ pub fn compare(expect: &Expect, seen: Seen<'_>, now: Timestamp) -> Result<(), Wr
     for (pointer, wanted) in json {
         let found = body.pointer(pointer);
         if !found.is_some_and(|found| same(found, wanted)) {
-            let found = found.map_or_else(|| "missing".to_owned(), brief);
+            let found = found.map_or_else(|| "missing".to_owned(), |found| seen.repeated(found));
             return Err((Reason::BodyMismatch, format!("{pointer} is {found}, expected {}", brief(wanted))));
         }
     }
@@ -178,6 +206,7 @@ fn brief(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use serde_json::json;
 
     fn seen(body: &'static [u8], headers: &http::HeaderMap) -> Result<(), Wrong> {
@@ -188,7 +217,7 @@ mod tests {
         .unwrap();
         compare(
             &expect,
-            Seen { status: 200, headers, body, whole: true },
+            Seen { status: 200, headers, body, whole: true, asked: None },
             "2026-01-01T00:01:00Z".parse().unwrap(),
         )
     }
@@ -229,6 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_repeated_only_where_it_can_hold_no_credential() {
+        let asked = HttpRequest {
+            headers: vec![(http::header::AUTHORIZATION, Secret::new("Bearer hunter-two"))],
+            ..HttpRequest::get("http://h/x?token=swordfish".parse().unwrap())
+        };
+        let headers = http::HeaderMap::new();
+        let seen = Seen { status: 200, headers: &headers, body: b"", whole: true, asked: Some(&asked) };
+        for shown in ["degraded", "2024.12.1", "not ready yet", "DOWN", ""] {
+            assert_eq!(seen.repeated(&json!(shown)), format!("{shown:?}"));
+        }
+        for hidden in [
+            "postgres://app:pw@h/d",
+            "password=pw",
+            "user: pw",
+            "hunter-two",
+            "two words with hunter in",
+            "Bearer",
+            "swordfish",
+            "sword",
+            "a text that is longer than anybody expects",
+            "umlaut ü",
+        ] {
+            assert_eq!(seen.repeated(&json!(hidden)), "another text", "{hidden}");
+        }
+        assert_eq!(seen.repeated(&json!(7)), "7");
+        assert_eq!(seen.repeated(&json!(["swordfish"])), "a list");
+    }
+
+    #[test]
     fn numbers_compare_as_numbers_and_large_ones_exactly() {
         assert!(same(&json!(1), &json!(1.0)));
         assert!(same(&json!("20241201"), &json!(20_241_201)));
@@ -241,7 +299,7 @@ mod tests {
     fn a_body_that_was_cut_matches_nothing_that_needs_the_whole() {
         let expect: Expect = serde_json::from_value(json!({"json_exists": ["/a"]})).unwrap();
         let headers = http::HeaderMap::new();
-        let cut = Seen { status: 200, headers: &headers, body: b"{\"a\":1", whole: false };
+        let cut = Seen { status: 200, headers: &headers, body: b"{\"a\":1", whole: false, asked: None };
         assert_eq!(compare(&expect, cut, Timestamp::UNIX_EPOCH).unwrap_err().0, Reason::BodyMismatch);
         let by_pattern: Expect = serde_json::from_value(json!({"body_regex": "\"a\""})).unwrap();
         assert_eq!(compare(&by_pattern, cut, Timestamp::UNIX_EPOCH), Ok(()));

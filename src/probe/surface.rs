@@ -113,7 +113,8 @@ impl Surface {
             ..instance.request()
         };
         let answer = self.spec.counted.send(&self.tools, &request, None).await?;
-        compare(expect, Seen::of(&answer), now).map_err(|(reason, words)| Fault::theirs(reason, words))?;
+        compare(expect, Seen::of(&answer, &request), now)
+            .map_err(|(reason, words)| Fault::theirs(reason, words))?;
         self.spec.counted.ask_unknown_path(&self.tools, &request, &expect.unknown_path_status).await
     }
 

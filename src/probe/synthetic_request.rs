@@ -144,7 +144,7 @@ impl SyntheticRequest {
         let answer = answer.map_err(not_answered)?;
         let took = begun.elapsed();
         let duration = Fact::span(&DURATION, &[("request", &self.spec.key.target)], took);
-        if let Err((reason, words)) = compare(&self.spec.expect, Seen::of(&answer), attempt.now) {
+        if let Err((reason, words)) = compare(&self.spec.expect, Seen::of(&answer, &request), attempt.now) {
             return Err(Answer::fail(reason, words).with([duration]));
         }
         if let Some(allowed) = self.spec.max_latency.filter(|allowed| took > *allowed) {

@@ -272,7 +272,7 @@ async fn no_canary_sings_wherever_a_credential_is_given() {
     let requests = [
         format!("url: \"http://{deny}/a?token={}\", {headers}", of("Query")),
         format!(
-            "url: \"http://{echo}/b\", {headers}, expect: {{json: {{/status: fine}}, body_matches: never}}"
+            "url: \"http://{echo}/b\", {headers}, expect: {{json: {{/status: fine}}, body_regex: never}}"
         ),
         format!("url: \"http://{dead}/c?token={}\", {headers}", of("DeadQuery")),
         format!(
@@ -306,7 +306,7 @@ async fn no_canary_sings_wherever_a_credential_is_given() {
         text += &format!("      - {{name: needs-{n}, {dependency}}}\n");
     }
     text += &format!(
-        "    workloads: [{{name: api}}, {{name: web}}]\n    traffic:\n\
+        "    workloads: [{{name: api, instances: [{{name: a, url: \"http://{dead}\"}}]}}, {{name: web, instances: [{{name: a, url: \"http://{dead}\"}}]}}]\n    traffic:\n\
          \x20     - {{workload: api, counter: http_requests_total, business: {{handler: \"/api/.+\"}}, window: 10m, source: {{prometheus: {{url: \"http://{deny}\", authorization: {{value: {}}}}}}}}}\n\
          \x20     - {{workload: web, counter: http_requests_total, business: {{handler: \"/api/.+\"}}, window: 10m, source: {{prometheus: {{url: \"http://{echo}\", authorization: {}}}}}}}\n",
         of("PrometheusValue"),
@@ -337,11 +337,13 @@ async fn no_canary_sings_wherever_a_credential_is_given() {
 
     // A file in which canaries sit where they do not belong, at a reload and on the terminal.
     let wrong = [
-        format!("{}: x", of("TopKey")),
+        // A word that stands where a key belongs is repeated, or nobody could find a slip: so no canary does.
+        "sytems: x".to_owned(),
         format!("site: {{name: {}!, region: '{}', role: {}}}", of("Name"), of("Region"), of("Role")),
         format!("defaults: {{interval: {}, resolvers: [{}]}}", of("Interval"), of("Resolver")),
         format!("regions: {{x: {{cidrs: [{}]}}}}", of("Cidr")),
         format!("kubernetes: {{fingerprint_key: {}}}", of("BareKey")),
+        format!("kubernetes: {{fingerprint_key: {{{}}}}}", of("KeyInBraces")),
         "systems:\n  - name: canaries\n    databases:".to_owned(),
         format!("      - {{name: a, endpoint: {{url: [\"{}\"]}}}}", of("List")),
         format!(
@@ -354,7 +356,13 @@ async fn no_canary_sings_wherever_a_credential_is_given() {
             of("TwoValue"),
             of("TwoFile")
         ),
-        format!("      - {{name: d, endpoint: {{{}: 1}}, kind: {}}}", of("EndpointKey"), of("Kind")),
+        format!(
+            "      - {{name: d, endpoint: {{\"{} = 1\": 1, password: {{{}}}, expected_url: {{{}}}}}, kind: {}}}",
+            of("EndpointKey"),
+            of("PasswordKey"),
+            of("ExpectedUrlKey"),
+            of("Kind")
+        ),
         format!(
             "      - {{name: e, {}}}",
             endpoints.last().map(|last| format!("endpoint: {{{last}}}")).unwrap_or_default()
@@ -363,7 +371,7 @@ async fn no_canary_sings_wherever_a_credential_is_given() {
         format!(
             "      - {{name: f, url: \"http://user:{}@h/\", headers: {{\"{}\": 1, authorization: [{}]}}}}",
             of("Userinfo"),
-            of("HeaderName"),
+            "x-key",
             of("HeaderList")
         ),
         format!(
