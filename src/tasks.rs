@@ -191,10 +191,12 @@ mod tests {
         let work = Work(dropped.clone());
         let task = async move {
             let _work = work;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let (said, heard) = oneshot::channel();
-        let retire = tasks.spawn_retirable("old", task, async move { drop(said.send("farewell")) });
+        let retire = tasks.spawn_retirable("old", task, async move {
+            let _ = said.send("farewell");
+        });
         let kept = tasks.spawn_retirable("kept", std::future::pending(), async {});
         Retire::all([retire], Duration::from_secs(5)).await;
         assert!(dropped.load(std::sync::atomic::Ordering::SeqCst), "gone means that the work was dropped");
