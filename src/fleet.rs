@@ -177,6 +177,8 @@ impl Fleet {
                 change = change => self.take(change).await,
             }
         }
+        // They look and ask nobody to stop; to drop their handles ends them.
+        self.tenders.clear();
         self.tasks.shut_down(PATIENCE).await;
     }
 
