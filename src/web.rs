@@ -2,7 +2,9 @@
 //!
 //! | route | what it says |
 //! | --- | --- |
-//! | `GET /` | the page for people |
+//! | `GET /` | the page for people: all systems, worst first; `?verdict=`, `?q=` and `?hold=1` choose |
+//! | `GET /systems/<name>` | the page of one system |
+//! | `GET /systems/<name>/<check>/<target>` | the page of one check |
 //! | `GET /metrics` (or `--web.telemetry-path`) | OpenMetrics, text 0.0.4 by default |
 //! | `GET /api/v1/report` | the same as JSON |
 //! | `GET /config` | the loaded configuration, secrets masked |
@@ -49,8 +51,8 @@ const HEAD_CAP: usize = 16 * 1024;
 const CONNECTIONS: usize = 256;
 /// How long an idle or slow client may keep one of them.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// The page loads nothing and runs nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// The pages load nothing, run nothing, and send their form to us alone.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// Bodies below this are not worth compressing.
 const COMPRESS_FROM: usize = 1024;
 
@@ -196,7 +198,6 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
     }
     match request.uri().path() {
         path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
-        "/" => Answer::html(page::page(&site.view.explained(), &site.telemetry_path)),
         "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
             Ok(json) => Answer { status: StatusCode::OK, content_type: "application/json", body: json },
             Err(_) => {
@@ -209,8 +210,18 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
             Ok(()) => Answer::plain(StatusCode::OK, "dr-exporter is ready"),
             Err(why) => Answer::plain(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
-        _ => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        path => match page::Place::at(path) {
+            Some(place) => people(site, &place, request.uri().query().unwrap_or_default()),
+            None => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        },
     }
+}
+
+fn people(site: &Site, place: &page::Place, query: &str) -> Answer {
+    let frame = page::Frame { telemetry_path: &site.telemetry_path, notice: None };
+    let page::Page { found, html } = page::page(place, query, &site.view.explained(), frame);
+    let status = if found { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    Answer { status, content_type: "text/html; charset=utf-8", body: html.into_string() }
 }
 
 fn metrics(site: &Site, accept: &str) -> Answer {
@@ -234,10 +245,6 @@ fn header<T>(request: &Request<T>, name: http::HeaderName) -> &str {
 impl Answer {
     fn plain(status: StatusCode, text: &str) -> Self {
         Answer { status, content_type: "text/plain; charset=utf-8", body: format!("{}\n", text.trim_end()) }
-    }
-
-    fn html(page: maud::Markup) -> Self {
-        Answer { status: StatusCode::OK, content_type: "text/html; charset=utf-8", body: page.into_string() }
     }
 
     /// Dresses the answer for this client.
