@@ -151,10 +151,7 @@ fn row(report: &Report, system: &SystemReport) -> Markup {
         li class=(system.verdict) {
             span.verdict { (mark(system.verdict)) " " (verdict_in_words(system.verdict)) }
             a href=(of_system(name)) { (name) }
-            span.said {
-                (cut(&system.sentence, SENTENCE))
-                @if system.healthy_but_unusable { " " span.tag.loud { "claims health" } }
-            }
+            span.said { (cut(&system.sentence, SENTENCE)) }
             span.since { (since(report.at, system.since)) }
         }
     }

@@ -110,7 +110,8 @@ fn reasons(report: &Report, system: &SystemReport) -> Markup {
 }
 
 fn sides(report: &Report, system: &SystemReport) -> Markup {
-    let tried: Vec<_> = system.checks.iter().filter(|check| check.key.check != Check::Surface).collect();
+    let mut tried: Vec<_> = system.checks.iter().filter(|check| check.key.check != Check::Surface).collect();
+    tried.sort_by_key(|check| rank(check.status));
     let (skipped, tried): (Vec<&CheckReport>, Vec<_>) =
         tried.into_iter().partition(|check| check.status == Status::Skipped);
     html! {
@@ -187,7 +188,7 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
             None => { "never asked, every " (length(record.schedule.interval)) }
             Some(last) => {
                 "asked " (ago(now, last.finished)) ", every " (length(record.schedule.interval))
-                @if let Some(began) = record.outcome_since { " · so " (since(now, began)) }
+                @if let Some(began) = record.outcome_since { " · " (so(check.key.check, last.outcome)) " " (since(now, began)) }
                 @match record.last_success {
                     Some(_) if last.outcome == Outcome::Pass => {}
                     Some(success) => { " · last passed " (ago(now, success)) }
@@ -199,29 +200,50 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
     }
 }
 
-/// What did not pass, of all checks, newest first: last night's failure is still here.
+/// How it has been going on, before `since`.
+fn so(check: Check, outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass if check == Check::Surface => "claims so",
+        Outcome::Pass => "passes",
+        Outcome::Fail(_) => "fails like this",
+        Outcome::Blind(_) => "cannot see",
+        Outcome::Skipped => "so",
+    }
+}
+
+/// The worse, the earlier.
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Fail => 0,
+        Status::Unknown => 1,
+        Status::Waived => 2,
+        Status::Pass => 3,
+        Status::Skipped => 4,
+    }
+}
+
+/// What did not pass and is over, of all checks, newest first: last night's failure is still here. What lasts is above.
 fn episodes(report: &Report, system: &SystemReport, most: usize) -> Markup {
-    let mut all: Vec<(&CheckReport, &Episode, bool)> = Vec::new();
+    let mut all: Vec<(&CheckReport, &Episode)> = Vec::new();
     for check in &system.checks {
         let lasts = check.record.last.as_ref().is_some_and(|last| last.outcome.reason().is_some());
-        let count = check.record.failures.len();
-        let own = check.record.failures.iter().enumerate();
-        all.extend(own.map(|(place, episode)| (check, episode, lasts && place + 1 == count)));
+        let over = check.record.failures.len() - usize::from(lasts && !check.record.failures.is_empty());
+        all.extend(check.record.failures.iter().take(over).map(|episode| (check, episode)));
     }
-    all.sort_by_key(|(_, episode, lasts)| std::cmp::Reverse((*lasts, episode.last)));
+    all.sort_by_key(|(_, episode)| std::cmp::Reverse(episode.last));
     let left_out = all.len().saturating_sub(most);
     html! {
         @if !all.is_empty() {
-            h3 { "What did not pass" }
+            h3 { "What did not pass before" }
             ul.facts.episodes {
-                @for (check, episode, lasts) in all.iter().take(most) {
+                @for (check, episode) in all.iter().take(most) {
                     @let (sign, word, class) = outcome(episode.outcome);
                     li class=(class) {
                         strong { (sign) " " (word) } " "
                         a href=(of_check(&check.key)) { (check_in_words(check.key.check)) " of " (check.key.target) }
                         @if let Some(reason) = episode.outcome.reason() { " " span.tag { (reason) } }
                         p { (episode.detail) }
-                        p.meta { (episode_span(report.at, episode, *lasts)) }
+                        p.meta { (episode_span(report.at, episode, false)) }
                     }
                 }
             }
