@@ -16,12 +16,13 @@ const SCREENS: [Screen; 6] = [
     Screen { width: 1600, dark: false },
     Screen { width: 1600, dark: true },
 ];
+const NARROW_AND_WIDE: [Screen; 2] = [Screen { width: 360, dark: false }, Screen { width: 1600, dark: true }];
 const WIDE: Screen = Screen { width: 1600, dark: false };
 const PHONE: Screen = Screen { width: 360, dark: false };
 
-/// Looks at a page on every screen: nothing sticks out, the scheme is the reader's, and the browser has no complaint.
-fn looks_right(browser: &mut Browser, url: &str) {
-    for screen in SCREENS {
+/// Looks at a page on these screens: nothing sticks out, the scheme is the reader's, and the browser has no complaint.
+fn looks_right(browser: &mut Browser, url: &str, screens: &[Screen]) {
+    for screen in screens.iter().copied() {
         browser.open(url, screen);
         assert_eq!(browser.overflow(), 0.0, "{url} on {screen:?} is wider than the screen");
         let ground = if screen.dark { "rgb(17, 22, 28)" } else { "rgb(244, 246, 248)" };
@@ -45,7 +46,8 @@ fn is_told(told: &[Heard], role: &str, name: &str) {
     assert!(there, "no {role} {name} in {told:#?}");
 }
 
-#[tokio::test]
+// The browser blocks this thread; the application answers on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_state_on_every_screen_without_scripts() {
     let site = Site::start().await;
     let fine = site.config().request("list_orders", &site.app.url("/api/v1/orders"), "workload: api");
@@ -62,12 +64,12 @@ async fn every_state_on_every_screen_without_scripts() {
     let incident = incident.start().await;
     let untried = Config::default().surface("health", &site.app.url("/health"), "decisive: true");
     let unknown = untried.start().await;
-    incident.pages().await;
+    incident.wait_for_sample("dr_healthy_but_unusable", &[], 1.0, 10 * SECOND).await;
     fine.is_fine().await;
 
     let mut browser = Browser::start();
+    looks_right(&mut browser, &incident.url("/"), &SCREENS);
     for (exporter, path) in [
-        (&incident, "/"),
         (&incident, "/systems/orders"),
         (&incident, "/systems/orders/db_endpoint_region/orders"),
         (&incident, "/systems/orders/surface/health"),
@@ -77,7 +79,7 @@ async fn every_state_on_every_screen_without_scripts() {
         (&unknown, "/"),
         (&fine, "/systems/nobody"),
     ] {
-        looks_right(&mut browser, &exporter.url(path));
+        looks_right(&mut browser, &exporter.url(path), &NARROW_AND_WIDE);
     }
     assert_eq!(fine.get("/systems/nobody").await.status, 404);
 
@@ -93,12 +95,13 @@ async fn every_state_on_every_screen_without_scripts() {
     is_told(&browser.told(), "heading", "? unknown orders");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_systems_are_a_list_that_is_found_through() {
     let app = App::start("west", west_ip(), "postgresql://app@127.20.0.1:1/orders").await;
+    app.behave(|b| b.health = Claim::StaticOk);
     let mut config = String::from(
         "site: {name: dr-west, region: us-west-2, role: standby}\nkubernetes: {mode: disabled}\n\
-         defaults: {interval: 30s, timeout: 5s}\nsystems:\n",
+         defaults: {interval: 10s, timeout: 5s}\nsystems:\n",
     );
     for n in 0..500 {
         // Of every hundred, five ask for what is not there; the others for what is.
@@ -117,21 +120,21 @@ async fn five_hundred_systems_are_a_list_that_is_found_through() {
     assert!(page.len() < 400_000, "{} bytes", page.len());
 
     let mut browser = Browser::start();
-    looks_right(&mut browser, &exporter.url("/"));
+    looks_right(&mut browser, &exporter.url("/"), &SCREENS);
     let links = |told: &[Heard]| told.iter().filter(|n| n.role == "link" && n.name.starts_with('s')).count();
     assert_eq!(links(&browser.told()), 25, "what is well is folded");
     is_told(&browser.told(), "button", "Filter");
     browser.open(&exporter.url("/?verdict=usable&q=S49"), PHONE);
     assert_eq!(browser.overflow(), 0.0);
     assert_eq!(links(&browser.told()), 11, "s49 and s490 to s499, without those that are not usable");
-    looks_right(&mut browser, &exporter.url(&format!("/systems/s0-{}", "x".repeat(50))));
+    looks_right(&mut browser, &exporter.url(&format!("/systems/s0-{}", "x".repeat(50))), &NARROW_AND_WIDE);
 }
 
 /// A measurement that finds nothing has to be able to find something.
-#[tokio::test]
-async fn what_sticks_out_is_found() {
+#[test]
+fn what_sticks_out_is_found() {
     let mut browser = Browser::start();
-    browser.open("data:text/html,<div style='width:700px;background:red'>wide</div>", PHONE);
+    browser.open("data:text/html,<meta name=viewport content=width=device-width><div style='width:700px;background:red'>wide</div>", PHONE);
     assert!(browser.overflow() > 300.0);
     browser.open("data:text/html,<meta http-equiv=Content-Security-Policy content=\"default-src 'none'\"><style>*{}</style>", PHONE);
     assert!(

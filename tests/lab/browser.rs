@@ -20,6 +20,7 @@ pub struct Browser {
     heard: Receiver<Value>,
     session: String,
     next: u64,
+    width: u32,
     /// What the page's console and its policy complained about since it was loaded.
     pub complaints: Vec<String>,
 }
@@ -82,6 +83,7 @@ impl Browser {
             heard,
             session: String::new(),
             next: 0,
+            width: 0,
             complaints: vec![],
         };
         let tab = browser.call("Target.createTarget", json!({"url": "about:blank"}));
@@ -89,6 +91,7 @@ impl Browser {
         browser.session =
             browser.call("Target.attachToTarget", tab)["sessionId"].as_str().expect("a session").to_owned();
         browser.call("Page.enable", json!({}));
+        browser.call("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
         browser.call("Log.enable", json!({}));
         browser.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
         browser
@@ -102,17 +105,22 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.call("Emulation.setEmulatedMedia", features);
+        self.width = width;
         self.complaints.clear();
         let loading = self.call("Page.navigate", json!({"url": url}));
         assert!(loading.get("errorText").is_none(), "{url}: {loading}");
-        self.hear(url, |message| message["method"] == "Page.loadEventFired");
+        // Of this very load: an earlier page may have refreshed itself meanwhile.
+        self.hear(url, |message| {
+            let event = &message["params"];
+            message["method"] == "Page.lifecycleEvent"
+                && (&event["name"], &event["loaderId"]) == (&json!("load"), &loading["loaderId"])
+        });
     }
 
-    /// By how many pixels the page is wider than its window.
+    /// By how many pixels the page is wider than the screen, on which a phone would shrink it.
     pub fn overflow(&mut self) -> f64 {
         let layout = self.call("Page.getLayoutMetrics", json!({}));
-        let number = |value: &Value| value.as_f64().expect("a number");
-        number(&layout["cssContentSize"]["width"]) - number(&layout["cssLayoutViewport"]["clientWidth"])
+        layout["cssContentSize"]["width"].as_f64().expect("a number") - f64::from(self.width)
     }
 
     /// What a screen reader is told, in order.
@@ -161,7 +169,11 @@ impl Browser {
         loop {
             match self.heard.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
                 Ok(message) if wanted(&message) => return message,
-                Ok(message) if message["method"] == "Log.entryAdded" => {
+                // A page that is not found is no complaint.
+                Ok(message)
+                    if message["method"] == "Log.entryAdded"
+                        && message["params"]["entry"]["source"] != "network" =>
+                {
                     self.complaints.push(message["params"]["entry"]["text"].to_string());
                 }
                 Ok(_) => {}

@@ -38,8 +38,8 @@ fn main(report: &Report, system: &SystemReport, check: &CheckReport, words: &str
             }
             (standing(report, check))
             (facts(report, check))
-            (runs(report, check))
             (episodes(report, check))
+            (runs(report, check))
             (settings(system, check))
         }
     }
@@ -81,7 +81,7 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
             div { dt { "Goes stale" } dd { (length(schedule.interval * 3)) " after a run; then it counts as unknown" } }
             div { dt { "Attempts" } dd {
                 (record.attempts) " since the start"
-                @for (reason, count) in &record.failures_by_reason { ", " (count) " " @if *count == 1 { "run" } @else { "runs" } " ended with " (reason) }
+                @for (reason, count) in &record.failures_by_reason { "; " (count) " " @if *count == 1 { "run" } @else { "runs" } " ended with " (reason) }
             } }
             div { dt { "Weight" } dd {
                 @if check.required { "a verdict may rest on it" } @else { "evidence only: no verdict rests on it" }
