@@ -71,7 +71,9 @@ pub fn page(place: &Place, query: &str, report: &Report, frame: Frame<'_>) -> Pa
             };
             match found.and_then(|known| Some((known, known.checks.iter().find(|known| asked(known))?))) {
                 Some((system, check)) => check::content(report, system, check),
-                None if found.is_some() => nowhere(&format!("{system} has no check {check} of {target}.")),
+                None if found.is_some() => {
+                    nowhere(&format!("The system “{system}” has no check “{check}” of “{target}”."))
+                }
                 None => elsewhere_or_nowhere(report, system),
             }
         }
@@ -89,7 +91,7 @@ fn elsewhere_or_nowhere(report: &Report, system: &str) -> Content {
             main: home::standing_by(),
         };
     }
-    nowhere(&format!("No system {system} is configured here."))
+    nowhere(&format!("No system “{system}” is configured here."))
 }
 
 fn nowhere(sentence: &str) -> Content {

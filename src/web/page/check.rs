@@ -100,16 +100,16 @@ fn facts(report: &Report, check: &CheckReport) -> Markup {
         @if known.peek().is_none() { p { "Nothing yet." } }
         @else {
             table {
-                thead { tr {
-                    th scope="col" { "Metric" } th scope="col" { "Labels" } th scope="col" { "Value" } th scope="col" { "Learnt" }
-                } }
+                thead { tr { th scope="col" { "What" } th scope="col" { "Value" } th scope="col" { "Learnt" } } }
                 tbody {
                     @for (fact, value, learnt) in known {
                         tr {
-                            th scope="row" { code { (fact.metric.name) } }
-                            td { @for (place, (name, value)) in fact.labels.iter().enumerate() { @if place > 0 { ", " } (name) "=" (value) } }
+                            th.any scope="row" {
+                                code { (fact.metric.name) } " "
+                                span.meta { @for (place, (name, value)) in fact.labels.iter().enumerate() { @if place > 0 { ", " } (name) "=" (value) } }
+                            }
                             td.number { (number(fact.metric.name, value)) }
-                            td { @match learnt { Some(at) => { (ago(report.at, at)) } None => { "not yet" } } }
+                            td.short { @match learnt { Some(at) => { (ago(report.at, at)) } None => { "not yet" } } }
                         }
                     }
                 }
@@ -127,15 +127,17 @@ fn runs(report: &Report, check: &CheckReport) -> Markup {
             (plot::runs(recent.iter()))
             p.meta { "The newest run is on the right. A low bar is a pass, as high as it took long; a full bar is a failure; a hollow bar could not see." }
             table {
-                thead { tr { th scope="col" { "Ended" } th scope="col" { "How" } th scope="col" { "Took" } th scope="col" { "What it says" } } }
+                thead { tr { th scope="col" { "Ended" } th scope="col" { "How" } th scope="col" { "What it says" } } }
                 tbody {
                     @for run in recent.iter().rev() {
                         @let (sign, word, class) = outcome(run.outcome);
                         tr {
                             td { (moment(report.at, run.finished)) }
-                            td class=(class) { strong { (sign) " " (word) } @if let Some(reason) = run.outcome.reason() { " " (reason) } }
-                            td.number { (length(run.took)) }
-                            td { (run.detail) }
+                            td class=(class) {
+                                strong { (sign) " " (word) } @if let Some(reason) = run.outcome.reason() { " " (reason) }
+                                ", " (length(run.took))
+                            }
+                            td.any { (run.detail) }
                         }
                     }
                 }
@@ -159,7 +161,7 @@ fn episodes(report: &Report, check: &CheckReport) -> Markup {
                         tr {
                             td { (episode_span(report.at, episode, lasts && place == 0)) }
                             td class=(class) { strong { (sign) " " (word) } @if let Some(reason) = episode.outcome.reason() { " " (reason) } }
-                            td { (episode.detail) }
+                            td.any { (episode.detail) }
                         }
                     }
                 }

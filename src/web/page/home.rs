@@ -39,7 +39,7 @@ fn nothing() -> Markup {
     html! {
         h2 { "No system is configured." }
         p { "The exporter runs and watches nothing. Name the systems of this site under " code { "systems" }
-            " in the configuration file; " a href="/config" { "the configuration as it was loaded" } " shows what it has." }
+            " in the configuration file (with shards: none of them falls to this one); " a href="/config" { "the configuration as it was loaded" } " shows what it has." }
     }
 }
 
@@ -88,7 +88,7 @@ fn list(report: &Report, all: &[&SystemReport], choice: &Choice) -> Markup {
         @if shown.is_empty() {
             p.sentence role="status" { "No system fits. " a href=(everything(choice)) { "Show all " (all.len()) } }
         } @else if choice.filters() {
-            p role="status" { (shown.len()) " of " (all.len()) " systems. " a href=(everything(choice)) { "Show all" } }
+            p.found role="status" { (shown.len()) " of " (all.len()) " systems. " a href=(everything(choice)) { "Show all" } }
         }
         @if let [only] = bad[..] { (system::card(report, only, false)) }
         @else if let [only] = shown[..] { (system::card(report, only, false)) }
@@ -105,16 +105,19 @@ fn everything(choice: &Choice) -> String {
     Choice { hold: choice.hold, ..Choice::default() }.address("/")
 }
 
-/// How many there are of each verdict; each is a link to these alone.
+/// How many there are of each verdict among those of the wanted name; each is a link to these alone.
 fn totals(all: &[&SystemReport], choice: &Choice) -> Markup {
+    let named = Choice { verdict: None, ..choice.clone() };
+    let found: Vec<_> =
+        all.iter().filter(|system| named.takes(&system.declared.name, system.verdict)).collect();
     let link = |verdict: Option<Verdict>| Choice { verdict, ..choice.clone() }.address("/");
     let current = |verdict: Option<Verdict>| (choice.verdict == verdict).then_some("true");
     html! {
         nav aria-label="Systems by verdict" {
             ul.totals {
-                li { a href=(link(None)) aria-current=[current(None)] { (all.len()) " systems" } }
+                li { a href=(link(None)) aria-current=[current(None)] { (found.len()) " systems" } }
                 @for verdict in WORST_FIRST {
-                    @let count = all.iter().filter(|system| system.verdict == verdict).count();
+                    @let count = found.iter().filter(|system| system.verdict == verdict).count();
                     @if count > 0 {
                         li { a class=(verdict) href=(link(Some(verdict))) aria-current=[current(Some(verdict))] {
                             (mark(verdict)) " " (count) " " (verdict_in_words(verdict))

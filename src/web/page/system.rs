@@ -271,12 +271,12 @@ pub fn learnt_table<'a>(facts: impl Iterator<Item = &'a Learnt>) -> Markup {
                 @for Learnt { what, value, from, overridden, gap } in facts {
                     tr {
                         th scope="row" { (what) }
-                        td {
+                        td.any {
                             @if let Some(gap) = gap { span.tag.loud { "? " (gap) } " " }
                             (value)
                             @if *overridden { " " span.tag { "overridden by the configuration" } }
                         }
-                        td { (from) }
+                        td.any { (from) }
                     }
                 }
             }

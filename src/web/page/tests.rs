@@ -50,8 +50,10 @@ fn is_sound(page: &str) {
         .collect();
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "headings skip a level: {levels:?}");
     assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\" aria-label=\"").count());
-    assert_eq!(page.matches("<th ").count(), page.matches("<th scope=").count());
-    assert!(!page.contains("<th>"));
+    let heads = page.split("<th").skip(1).filter(|rest| !rest.starts_with("ead"));
+    assert!(
+        heads.map(|rest| rest.split('>').next().unwrap_or_default()).all(|tag| tag.contains(" scope=\""))
+    );
     let mut ids: Vec<_> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let count = ids.len();
     ids.sort_unstable();
@@ -163,7 +165,7 @@ fn last_nights_failure_is_there_after_a_thousand_passes() {
         );
     }
     let check = text("/systems/orders/synthetic_query/orders", &report);
-    assert_eq!(check.matches("<td>3 rows</td>").count(), 60, "every remembered run");
+    assert_eq!(check.matches("<td class=\"any\">3 rows</td>").count(), 60, "every remembered run");
 }
 
 #[test]
@@ -223,7 +225,7 @@ fn a_check_has_a_page_with_everything_about_it() {
             "2024-12-19 14:23:03 UTC</time>: the move is booked",
             "<code>dr_db_endpoint_region</code>",
             "db_region=us-east-1",
-            "<td>5 s ago</td>",
+            "<td class=\"short\">5 s ago</td>",
             "variable DATABASE_URL",
             "overridden by the configuration",
         ],
@@ -250,7 +252,7 @@ fn what_is_not_there_is_told_with_a_way_back() {
         assert!(!page.found, "{path}");
         let page = page.html.into_string();
         is_sound(&page);
-        must_say(&page, &["There is no such page", "<a href=\"/\">All systems</a>"]);
+        must_say(&page, &["There is no such page", "“", "<a href=\"/\">All systems</a>"]);
     }
 }
 
