@@ -52,7 +52,7 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
     html! {
         h3 { "How it stands" }
         dl {
-            @if let Some(began) = record.outcome_since {
+            @if let (true, Some(began)) = (record.is_fresh(now), record.outcome_since) {
                 div { dt { "Ends like this" } dd { (since(now, began)) } }
             }
             div { dt { "Last asked" } dd {
@@ -78,7 +78,8 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
                 @if schedule.attempts.of == 1 { "one attempt a run" }
                 @else { (schedule.attempts.pass) " of " (schedule.attempts.of) " attempts have to pass" }
             } }
-            div { dt { "Goes stale" } dd { (length(schedule.interval * 3)) " after a run; then it counts as unknown" } }
+            div { dt { "Goes stale" } dd { (length(schedule.interval * 3)) " after a run; then it counts as unknown"
+                @if record.last.is_some() && !record.is_fresh(now) { ", as it does now" } } }
             div { dt { "Attempts" } dd {
                 (record.attempts) " since the start"
                 @for (reason, count) in &record.failures_by_reason { "; " (count) " " @if *count == 1 { "run" } @else { "runs" } " ended with " (reason) }

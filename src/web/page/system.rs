@@ -96,7 +96,7 @@ fn reasons(report: &Report, system: &SystemReport) -> Markup {
                     li class=(status) {
                         strong { (status_mark(*status)) " " (status) } " "
                         a href=(of(&system.declared.name, *check, target)) { (check_in_words(*check)) " of " (target) }
-                        " " span.tag { (reason) }
+                        @if own.is_some_and(|own| own.record.last.is_some()) { " " span.tag { (reason) } }
                         p { (detail) }
                         p.meta {
                             @if let Some(own) = own { (standing(report, own)) " · " }
@@ -188,9 +188,12 @@ fn standing(report: &Report, check: &CheckReport) -> Markup {
             None => { "never asked, every " (length(record.schedule.interval)) }
             Some(last) => {
                 "asked " (ago(now, last.finished)) ", every " (length(record.schedule.interval))
-                @if let Some(began) = record.outcome_since { " · " (so(check.key.check, last.outcome)) " " (since(now, began)) }
+                @if !record.is_fresh(now) { " · overdue" }
+                @else if let Some(began) = record.outcome_since {
+                    " · " (so(check.key.check, last.outcome)) " " (since(now, began))
+                }
                 @match record.last_success {
-                    Some(_) if last.outcome == Outcome::Pass => {}
+                    Some(_) if last.outcome == Outcome::Pass && record.is_fresh(now) => {}
                     Some(success) => { " · last passed " (ago(now, success)) }
                     None if last.outcome == Outcome::Skipped => {}
                     None => { " · never passed" }

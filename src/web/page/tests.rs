@@ -74,8 +74,7 @@ fn many(of: &[(String, Outcome)]) -> Report {
         observe(&ledger, &key, *outcome, 55, &"connect to 10.0.50.11:5432: refused ".repeat(20), vec![]);
         site.systems.push(crate::report::DeclaredSystem { name, ..one.clone() });
     }
-    let report = crate::report::report(&site.into(), &ledger.read(), now());
-    report
+    crate::report::report(&Arc::new(site), &ledger.read(), now())
 }
 
 const REFUSED: Outcome = Outcome::Fail(Reason::Refused);
@@ -140,6 +139,16 @@ fn the_states_without_an_incident_have_their_words() {
     is_sound(&fine);
     must_say(&fine, &["<title>✔ usable · dr-west</title>", "dr-west can serve: 4 of 4 checks pass."]);
     assert!(!fine.contains("What to do now") && !fine.contains("✖ contradicted"));
+
+    // What was fine and is not asked any more does not pass: it is not known.
+    let stale = report_on(&ledger, 600);
+    for path in ["/", "/systems/orders/synthetic_query/orders"] {
+        let page = text(path, &stale);
+        is_sound(&page);
+        must_say(&page, &["? unknown", "the last answer is from 10 min ago: fine"]);
+        assert!(!page.contains("passes since") && !page.contains("Ends like this"), "{page}");
+    }
+    must_say(&text("/", &stale), &["asked 10 min ago, every 30 s · overdue · last passed 10 min ago"]);
 
     let mut nobody = declared();
     nobody.systems.clear();

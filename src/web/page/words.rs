@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use crate::ledger::Episode;
 use crate::model::{Outcome, Role, Status, Verdict, age, ago, length};
 use crate::report::{SystemReport, runbook};
+use crate::verdict::is_proof;
 
 /// A sign beside the word, so that colour is never the only one.
 pub fn mark(verdict: Verdict) -> &'static str {
@@ -55,6 +56,7 @@ pub fn badge(verdict: Verdict) -> Markup {
 /// What somebody who was woken up does next, apart from reading on.
 pub fn next_step(system: &SystemReport) -> &'static str {
     let claims = system.healthy_but_unusable;
+    let proven = system.checks.iter().any(|it| is_proof(it.key.check) && it.status == Status::Pass);
     match (system.verdict, system.role) {
         (Verdict::Unusable, Role::Primary) if claims => {
             "Treat it as an outage that no health check shows. Begin with the first reason below; the others may follow from it."
@@ -73,6 +75,9 @@ pub fn next_step(system: &SystemReport) -> &'static str {
         (Verdict::Unknown, _) => {
             "Do not rely on this site. Nothing is proven, neither good nor bad. After a start it takes half a minute; if it \
              stays so, each line below says what could not be seen."
+        }
+        (Verdict::Degraded, _) if !proven => {
+            "Do not rely on this site before the flaw below is mended: nothing shows that it can serve."
         }
         (Verdict::Degraded, _) => {
             "Nobody has to get up for this alone. Mend the flaw below before a failover is needed."
