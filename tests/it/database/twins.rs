@@ -93,25 +93,26 @@ async fn t11_recovery_cancels_the_query() {
     };
     // One cancellation: the second try answers. What stands in the way of the first has come over and waits to be
     // replayed, so that nothing hangs on who is faster; where the query ends first, the next one is tried.
+    let check = ([("check", "synthetic_query")], "dr_check_attempts_total");
+    let runs = async || Seen::at(&exporter).await.get(check.1, "orders", &check.0);
     for _ in 0..3 {
-        let before = cancelled().await;
         eventually("recovery has cancelled the query", super::PATIENCE, async || {
+            let before = cancelled().await;
             pair.west.sql("select pg_wal_replay_pause()").await;
             churn().await;
             while !attempt().await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let run = runs().await;
             pair.west.sql("select pg_wal_replay_resume()").await;
-            pair.wait_until_caught_up().await;
-            // The session counts it a moment later.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // The second try is part of the same run: it is left alone.
+            until(&exporter, "orders", "the run has ended", |seen| {
+                seen.get(check.1, "orders", &check.0) > run
+            })
+            .await;
             if cancelled().await > before { Ok(()) } else { Err("the query ended before".to_owned()) }
         })
         .await;
-        // The second try is part of the same run: it is left alone.
-        let (check, runs) = ([("check", "synthetic_query")], "dr_check_attempts_total");
-        let run = Seen::at(&exporter).await.get(runs, "orders", &check);
-        until(&exporter, "orders", "the run has ended", |seen| seen.get(runs, "orders", &check) > run).await;
     }
     let limit = Duration::from_millis(1500);
     exporter.never_sample("dr_synthetic_query_success", &[("system", "orders")], 0.0, limit).await;
