@@ -248,6 +248,15 @@ fn a_check_has_a_page_with_everything_about_it() {
 }
 
 #[test]
+fn a_fact_that_was_not_renewed_shows_its_own_age() {
+    let ledger = incident();
+    let region = key(Check::DbEndpointRegion, "orders");
+    observe(&ledger, &region, REFUSED, 60, "connection refused", vec![]);
+    let page = text("/systems/orders/db_endpoint_region/orders", &report_on(&ledger, 10));
+    must_say(&page, &["(10 s ago), took 4 ms", "db_region=us-east-1", "<td class=\"short\">15 s ago</td>"]);
+}
+
+#[test]
 fn what_is_not_there_is_told_with_a_way_back() {
     let report = report_on(&incident(), 0);
     for path in [
