@@ -45,7 +45,7 @@ pub struct Record {
     pub failures_by_reason: BTreeMap<Reason, u64>,
     /// How long runs took.
     pub durations: Histogram,
-    facts: Vec<Fact>,
+    facts: Vec<(Fact, Option<Timestamp>)>,
     histograms: Vec<(Fact, Histogram)>,
     due: Option<Instant>,
 }
@@ -255,7 +255,7 @@ impl Record {
             attempts: 0,
             failures_by_reason: BTreeMap::new(),
             durations: Histogram::new(DURATION_BOUNDS),
-            facts: question.at_first.clone(),
+            facts: question.at_first.iter().map(|fact| (fact.clone(), None)).collect(),
             histograms: Vec::new(),
             due: None,
         }
@@ -282,7 +282,7 @@ impl Record {
             self.remember(&brief);
         }
         push_bounded(&mut self.recent, brief, RECENT);
-        self.learn(facts);
+        self.learn(facts, *finished);
         self.last = Some(Arc::new(observation));
     }
 
@@ -318,20 +318,27 @@ impl Record {
 
     /// The facts as they are to be shown now, by each metric's own rule.
     pub fn facts(&self, now: Timestamp) -> impl Iterator<Item = (&Fact, f64)> {
+        self.known(now).map(|(fact, value, _)| (fact, value))
+    }
+
+    /// The same, each with when a run last said so; `None` if none has yet.
+    pub fn known(&self, now: Timestamp) -> impl Iterator<Item = (&Fact, f64, Option<Timestamp>)> {
         let fresh = self.is_fresh(now);
         let promised = self.question.promised.iter().filter(move |promised| {
             let Some(last) = &self.last else { return false };
             let unknown = !fresh || matches!(last.outcome, Outcome::Blind(_));
             let withheld = unknown && promised.metric.unrenewed == Unrenewed::Withheld;
-            let among = |facts: &[Fact]| facts.iter().any(|fact| fact.same_series(promised));
-            !(withheld || among(&last.withheld) || among(&self.facts))
+            let is_it = |fact: &Fact| fact.same_series(promised);
+            !(withheld || last.withheld.iter().any(is_it) || self.facts.iter().any(|(fact, _)| is_it(fact)))
         });
-        let known = self.facts.iter().filter_map(move |fact| match fact.metric.unrenewed {
+        let known = self.facts.iter().filter_map(move |(fact, at)| match fact.metric.unrenewed {
             Unrenewed::Withheld if !fresh => None,
-            Unrenewed::BecomesZero if !fresh => Some((fact, 0.0)),
-            Unrenewed::Stays | Unrenewed::BecomesZero | Unrenewed::Withheld => Some((fact, fact.value)),
+            Unrenewed::BecomesZero if !fresh => Some((fact, 0.0, *at)),
+            Unrenewed::Stays | Unrenewed::BecomesZero | Unrenewed::Withheld => Some((fact, fact.value, *at)),
         });
-        known.chain(promised.map(|fact| (fact, 0.0)))
+        // What was promised and not renewed is 0 because of the newest run.
+        let finished = self.last.as_ref().map(|last| last.finished);
+        known.chain(promised.map(move |fact| (fact, 0.0, finished)))
     }
 
     /// The newest value of a metric in this record, by the same rule.
@@ -346,12 +353,12 @@ impl Record {
 
     /// Facts of a metric that the newest run speaks of are replaced as a whole; of the others those stay whose
     /// metric says so.
-    fn learn(&mut self, facts: &[Fact]) {
+    fn learn(&mut self, facts: &[Fact], at: Timestamp) {
         let renewed = |metric| facts.iter().any(|fact| std::ptr::eq(fact.metric, metric));
-        self.facts.retain(|fact| fact.metric.unrenewed == Unrenewed::Stays && !renewed(fact.metric));
+        self.facts.retain(|(fact, _)| fact.metric.unrenewed == Unrenewed::Stays && !renewed(fact.metric));
         for fact in facts {
             let Shape::Histogram(bounds) = fact.metric.shape else {
-                self.facts.push(fact.clone());
+                self.facts.push((fact.clone(), Some(at)));
                 continue;
             };
             let place = match self.histograms.iter().position(|(known, _)| known.same_series(fact)) {

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "metrics/catalogue.rs",
     "metrics/text.rs",
     "web/page.rs",
+    "web/page",
     "web/negotiate.rs",
     "net/dsn.rs",
     "net/dsn",

@@ -2,7 +2,9 @@
 //!
 //! | route | what it says |
 //! | --- | --- |
-//! | `GET /` | the page for people |
+//! | `GET /` | the page for people: all systems, worst first; `?verdict=`, `?q=` and `?hold=1` choose |
+//! | `GET /systems/<name>` | the page of one system |
+//! | `GET /systems/<name>/<check>/<target>` | the page of one check |
 //! | `GET /metrics` (or `--web.telemetry-path`) | OpenMetrics, text 0.0.4 by default |
 //! | `GET /api/v1/report` | the same as JSON |
 //! | `GET /config` | the loaded configuration, secrets masked |
@@ -51,8 +53,8 @@ const HEAD_CAP: usize = 16 * 1024;
 const CONNECTIONS: usize = 256;
 /// How long an idle or slow client may keep one of them.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// The page loads nothing and runs nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// The pages load nothing, run nothing, and send their form to us alone.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// Where a reload is asked for.
 const RELOAD: &str = "/-/reload";
 /// The methods of everything else.
@@ -210,7 +212,6 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
     }
     match request.uri().path() {
         path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
-        "/" => Answer::html(page::page(&site.view.explained(), &site.telemetry_path)),
         "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
             Ok(json) => Answer {
                 status: StatusCode::OK,
@@ -228,7 +229,10 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
             Ok(()) => Answer::plain(StatusCode::OK, "dr-exporter is ready"),
             Err(why) => Answer::plain(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
-        _ => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        path => match page::Place::at(path) {
+            Some(place) => people(site, &place, request.uri().query().unwrap_or_default()),
+            None => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        },
     }
 }
 
@@ -244,6 +248,12 @@ async fn reload(reloader: &Reloader, method: &Method) -> Answer {
         Ok(()) => Answer::plain(StatusCode::OK, "the configuration was loaded"),
         Err(why) => Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, &why),
     }
+}
+
+fn people(site: &Site, place: &page::Place, query: &str) -> Answer {
+    let page::Page { found, html } = page::page(place, query, &site.view.explained(), &site.telemetry_path);
+    let status = if found { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    Answer { status, content_type: "text/html; charset=utf-8", body: html.into_string(), allow: READING }
 }
 
 fn metrics(site: &Site, accept: &str) -> Answer {
@@ -270,15 +280,6 @@ impl Answer {
             status,
             content_type: "text/plain; charset=utf-8",
             body: format!("{}\n", text.trim_end()),
-            allow: READING,
-        }
-    }
-
-    fn html(page: maud::Markup) -> Self {
-        Answer {
-            status: StatusCode::OK,
-            content_type: "text/html; charset=utf-8",
-            body: page.into_string(),
             allow: READING,
         }
     }

@@ -18,7 +18,7 @@ pub fn sentence(
     let first = against.first().map(|first| {
         format!("{} of {}: {}", check_in_words(first.check), first.target, first.detail.trim_end_matches('.'))
     });
-    let first = first.unwrap_or_else(|| "nothing has proven yet that it can do the work".to_owned());
+    let first = first.unwrap_or_else(|| "Nothing has proven yet that it can do the work".to_owned());
     let more = match against.len() {
         0 | 1 => String::new(),
         2 => " (and 1 more reason)".to_owned(),

@@ -1,51 +1,137 @@
-//! The page for people: what the site says beside what happened when we tried. Pure; works without scripts.
+//! The pages for people: what the site says beside what happened when we tried. Pure; they work without scripts.
+//!
+//! `/` is all systems, worst first; `/systems/<name>` is one; `/systems/<name>/<check>/<target>` is one check with
+//! everything that is remembered of it. Every page refreshes itself at its own address, so that what a reader chose is
+//! kept; nothing that somebody reads is folded, except for systems that are well.
+
+mod check;
+#[cfg(test)]
+mod contrast;
+mod home;
+mod links;
+mod plot;
+mod system;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::discovery::learnt::Learnt;
-use crate::ledger::Episode;
-use crate::model::{Check, Outcome, Status, Verdict, age, ago, length};
-use crate::report::{
-    CheckReport, Happened, LearntOf, Refused, Replica, Report, SystemReport, check_in_words, runbook,
-};
+use self::links::Choice;
+pub use self::links::Place;
+use crate::report::{Happened, Refused, Replica, Report};
 
-/// How often the page asks anew, in seconds.
+/// How often a page asks anew, in seconds.
 const REFRESH: u32 = 10;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The whole page.
-pub fn page(report: &Report, telemetry_path: &str) -> Markup {
+/// A page, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// There is what was asked for; otherwise this is a page that says so, for status 404.
+    pub found: bool,
+    /// The document.
+    pub html: Markup,
+}
+
+/// What differs from page to page.
+struct Content {
+    found: bool,
+    /// What the title says before the site's name.
+    title: String,
+    /// The way here, without the site itself: words and addresses.
+    trail: Vec<(String, String)>,
+    main: Markup,
+}
+
+/// The page at a place, with what the reader chose in the query string.
+pub fn page(place: &Place, query: &str, report: &Report, telemetry_path: &str) -> Page {
+    let choice = Choice::read(query);
+    let content = match place {
+        Place::Home => home::home(report, &choice),
+        Place::System(name) => match report.systems.iter().find(|system| *system.declared.name == **name) {
+            Some(system) => system::content(report, system),
+            None => elsewhere_or_nowhere(report, name),
+        },
+        Place::Check(system, check, target) => {
+            let found = report.systems.iter().find(|known| *known.declared.name == **system);
+            let asked = |known: &crate::report::CheckReport| {
+                known.key.check.as_str() == check && *known.key.target == **target
+            };
+            match found.and_then(|known| Some((known, known.checks.iter().find(|known| asked(known))?))) {
+                Some((system, check)) => check::content(report, system, check),
+                None if found.is_some() => {
+                    nowhere(&format!("The system “{system}” has no check “{check}” of “{target}”."))
+                }
+                None => elsewhere_or_nowhere(report, system),
+            }
+        }
+    };
+    Page { found: content.found, html: document(&place.path(), &choice, report, telemetry_path, &content) }
+}
+
+/// One that stands by knows nothing of a system that is configured.
+fn elsewhere_or_nowhere(report: &Report, system: &str) -> Content {
+    if standing_by(report) && report.declared.systems.iter().any(|declared| *declared.name == *system) {
+        return Content {
+            found: true,
+            title: "… standing by".to_owned(),
+            trail: vec![(system.to_owned(), links::of_system(system))],
+            main: home::standing_by(),
+        };
+    }
+    nowhere(&format!("No system “{system}” is configured here."))
+}
+
+fn nowhere(sentence: &str) -> Content {
+    Content {
+        found: false,
+        title: "not found".to_owned(),
+        trail: vec![],
+        main: html! {
+            h2 { "There is no such page" }
+            p.sentence { (sentence) " Perhaps it was renamed, or the configuration has changed." }
+            p { a href="/" { "All systems" } }
+        },
+    }
+}
+
+fn document(path: &str, choice: &Choice, report: &Report, telemetry_path: &str, content: &Content) -> Markup {
     let declared = &report.declared;
-    let mut systems: Vec<&SystemReport> = report.systems.iter().collect();
-    systems.sort_by_key(|system| (urgency(system), system.declared.name.clone()));
+    let other = Choice { hold: !choice.hold, ..choice.clone() };
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content=(REFRESH);
+                // Without an address: the page's own, with its query.
+                @if !choice.hold { meta http-equiv="refresh" content=(REFRESH); }
                 meta name="color-scheme" content="light dark";
-                title { (if standing_by(report) { "… standing by".to_owned() } else { headline(&systems) }) " · " (declared.site) }
+                title { (content.title) " · " (declared.site) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
+                a.skip href="#main" { "Skip to the content" }
                 header {
-                    h1 { (declared.site) }
-                    p { (declared.role) " in " (declared.region) ", as of " time datetime=(report.at) { (stamp(report)) } }
+                    h1 { a href="/" { (declared.site) } }
+                    p { (declared.role) " in " (declared.region) ", as of "
+                        time datetime=(report.at) { (report.at.strftime("%Y-%m-%d %H:%M:%S UTC")) } }
+                    p.refresh {
+                        @if choice.hold { "Held still. " a href=(other.address(path)) { "Refresh again" } }
+                        @else { "Refreshes every " (REFRESH) " s. " a href=(other.address(path)) { "Hold still" } }
+                    }
+                    @if !content.trail.is_empty() { (trail(&content.trail)) }
                 }
-                main {
+                main #main tabindex="-1" {
                     @if let Some(refused) = &report.refused { (newer_file_refused(refused)) }
                     @if let Some(replica) = &report.replica { (replica_says(replica)) }
-                    @if systems.is_empty() && standing_by(report) { p { "What the replica that probes knows is on its own page." } }
-                    @else if systems.is_empty() { p { "No system is configured." } }
-                    @if systems.len() > 1 { (overview(&systems)) }
-                    @for system in &systems { (card(report, system)) }
+                    (content.main)
                 }
                 footer {
+                    p { "Every value comes from a background check; nothing was asked for this page. Times are UTC." }
                     p {
-                        "Every value comes from a background check; nothing was asked for this page. "
                         a href=(telemetry_path) { "metrics" } " · "
                         a href="/api/v1/report" { "JSON" } " · "
                         a href="/config" { "configuration" } " · dr-exporter " (env!("CARGO_PKG_VERSION"))
@@ -56,111 +142,18 @@ pub fn page(report: &Report, telemetry_path: &str) -> Markup {
     }
 }
 
-fn stamp(report: &Report) -> String {
-    report.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-/// The lower, the earlier somebody must look.
-fn urgency(system: &SystemReport) -> u8 {
-    match system.verdict {
-        Verdict::Unusable if system.healthy_but_unusable => 0,
-        Verdict::Unusable => 1,
-        Verdict::Unknown => 2,
-        Verdict::Degraded => 3,
-        Verdict::Usable => 4,
-        Verdict::NotApplicable => 5,
-    }
-}
-
-fn headline(systems: &[&SystemReport]) -> String {
-    let bad = systems.iter().filter(|system| system.verdict == Verdict::Unusable).count();
-    match (systems.first(), bad) {
-        (None, _) => "nothing configured".to_owned(),
-        (Some(worst), 0) => format!("{} {}", mark(worst.verdict), worst.verdict),
-        (Some(_), bad) => format!("{} {bad} unusable", mark(Verdict::Unusable)),
-    }
-}
-
-/// A sign beside the word, so that colour is never the only one.
-fn mark(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Usable => "✔",
-        Verdict::Degraded => "▲",
-        Verdict::Unusable => "✖",
-        Verdict::Unknown => "?",
-        Verdict::NotApplicable => "–",
-    }
-}
-
-fn status_mark(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "✔",
-        Status::Fail => "✖",
-        Status::Unknown => "?",
-        Status::Skipped => "–",
-        Status::Waived => "▲",
-    }
-}
-
-fn overview(systems: &[&SystemReport]) -> Markup {
+fn trail(steps: &[(String, String)]) -> Markup {
     html! {
-        nav aria-label="systems" {
-            ul {
-                @for system in systems {
-                    li { a class=(system.verdict) href={ "#" (system.declared.name) } { (mark(system.verdict)) " " (system.declared.name) } }
+        nav aria-label="You are here" {
+            ol.trail {
+                li { a href="/" { "All systems" } }
+                @for (place, (words, address)) in steps.iter().enumerate() {
+                    @if place + 1 == steps.len() { li { a href=(address) aria-current="page" { (words) } } }
+                    @else { li { a href=(address) { (words) } } }
                 }
             }
         }
     }
-}
-
-fn card(report: &Report, system: &SystemReport) -> Markup {
-    let (maintenance, drill) = system.gates(report.at);
-    let tried: Vec<_> = system.checks.iter().filter(|check| check.key.check != Check::Surface).collect();
-    html! {
-        section id=(system.declared.name) class={ "card " (system.verdict) } {
-            h2 {
-                span class="badge" { (mark(system.verdict)) " " (system.verdict) }
-                " " (system.declared.name)
-                small { (system.declared.strategy) " " (system.role) ", for " (length(age(report.at, system.since))) }
-            }
-            p class="sentence" { (system.sentence) }
-            @if let Some(alert) = runbook::of_verdict(system.verdict, system.healthy_but_unusable) {
-                p class="next" { (to_runbook(alert, "What to do now")) }
-            }
-            @if maintenance { p class="gate" { "Maintenance is announced: pages are held back, the verdict is not." } }
-            @if drill { p class="gate" { "A failover exercise is announced: pages are held back, the verdict is not." } }
-            div class="sides" {
-                div {
-                    h3 { "What the site says" }
-                    @if system.surfaces.is_empty() { p { "No surface is configured." } }
-                    ul class="facts" {
-                        @for surface in &system.surfaces {
-                            li class=(claim_class(surface.healthy)) {
-                                strong { (claim_mark(surface.healthy)) " " (surface.name) }
-                                @if surface.decisive { " " span class="tag" { "decisive" } }
-                                @if surface.contradicted == Some(true) { " " span class="tag loud" { "contradicted" } }
-                                p { (surface.detail) }
-                            }
-                        }
-                    }
-                }
-                div {
-                    h3 { "What happened when we tried" }
-                    @if tried.is_empty() { p { "Nothing is tried." } }
-                    ul class="facts" {
-                        @for check in tried.iter().filter(|check| check.status != Status::Skipped) { (row(report, check)) }
-                    }
-                    (not_applicable(report, &tried))
-                }
-            }
-            @for workload in &system.learnt { (learnt(workload)) }
-        }
-    }
-}
-
-fn to_runbook(alert: &str, words: &str) -> Markup {
-    html! { a href=(runbook::url(alert)) { (words) } }
 }
 
 fn standing_by(report: &Report) -> bool {
@@ -171,9 +164,9 @@ fn standing_by(report: &Report) -> bool {
 fn newer_file_refused(refused: &Refused) -> Markup {
     let stamp = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! {
-        section class="replica standing-by" role="alert" {
+        section.banner role="alert" {
             p {
-                "The newest configuration file was refused at " time datetime=(refused.at) { (stamp(&refused.at)) }
+                strong { "▲ " } "The newest configuration file was refused at " time datetime=(refused.at) { (stamp(&refused.at)) }
                 "; the one that was loaded at " time datetime=(refused.in_force_since) { (stamp(&refused.in_force_since)) }
                 " stays in force."
             }
@@ -185,7 +178,7 @@ fn newer_file_refused(refused: &Refused) -> Markup {
 /// What this replica is to the others, and what it was.
 fn replica_says(replica: &Replica) -> Markup {
     html! {
-        section class={ "replica" (if replica.leads { "" } else { " standing-by" }) } {
+        section class={ "replica" (if replica.leads { "" } else { " standing-by" }) } aria-label="This replica" {
             p { (replica.says) }
             @if !replica.history.is_empty() {
                 details {
@@ -198,214 +191,5 @@ fn replica_says(replica: &Replica) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// What does not apply here, folded: it is no news.
-fn not_applicable(report: &Report, tried: &[&CheckReport]) -> Markup {
-    let skipped: Vec<_> = tried.iter().filter(|check| check.status == Status::Skipped).collect();
-    html! {
-        @if !skipped.is_empty() {
-            details {
-                summary { (skipped.len()) @if skipped.len() == 1 { " question does" } @else { " questions do" } " not apply" }
-                ul class="facts" { @for check in skipped { (row(report, check)) } }
-            }
-        }
-    }
-}
-
-/// What the cluster told of one program, each fact with its place.
-fn learnt(of: &LearntOf) -> Markup {
-    html! {
-        details class="learnt" {
-            summary { "Learnt of " (of.workload) " from the cluster: " (of.facts.len()) " facts" }
-            table {
-                thead { tr { th scope="col" { "what" } th scope="col" { "value" } th scope="col" { "where it was learnt" } } }
-                tbody {
-                    @for Learnt { what, value, from, overridden, gap } in &of.facts {
-                        tr {
-                            th scope="row" { (what) }
-                            td {
-                                @if let Some(gap) = gap { span class="tag loud" { (gap) } " " }
-                                (value)
-                                @if *overridden { " " span class="tag" { "overridden by the configuration" } }
-                            }
-                            td { (from) }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn claim_class(healthy: Option<bool>) -> &'static str {
-    match healthy {
-        Some(true) => "claims",
-        Some(false) => "fail",
-        None => "unknown",
-    }
-}
-
-fn claim_mark(healthy: Option<bool>) -> &'static str {
-    match healthy {
-        Some(true) => "“healthy”",
-        Some(false) => "“not healthy”",
-        None => "(says nothing)",
-    }
-}
-
-fn row(report: &Report, check: &CheckReport) -> Markup {
-    let (record, now) = (&check.record, report.at);
-    let last = record.last.as_ref().map(|last| ago(now, last.finished));
-    html! {
-        li class=(check.status) {
-            strong { (status_mark(check.status)) " " (check.status) }
-            " " (check_in_words(check.key.check)) " of " (check.key.target)
-            @if let Some(reason) = check.reason { " " span class="tag" { (reason) } }
-            @if !check.required { " " span class="tag" { "evidence" } }
-            p { (check.detail(now)) }
-            @if check.status == Status::Fail { p { (to_runbook(runbook::of_check(check.key.check), "Runbook")) } }
-            @if let Some(waiver) = &check.waiver { p { "Waived until " (waiver.until) ": " (waiver.because) } }
-            details {
-                summary {
-                    (last.as_deref().unwrap_or("never")) ", every " (length(record.schedule.interval))
-                    @if let Some(success) = record.last_success { @if check.status != Status::Pass { ", last passed " (ago(now, success)) } }
-                }
-                (history(check))
-                table {
-                    @for (fact, value) in record.facts(now) {
-                        tr {
-                            td { code { (fact.metric.name) } }
-                            td { @for (name, value) in &fact.labels { (name) "=" (value) " " } }
-                            td class="number" { (number(fact.metric.name, value)) }
-                        }
-                    }
-                }
-                @if !record.failures.is_empty() {
-                    h4 { "When it did not pass" }
-                    ul {
-                        @for episode in record.failures.iter().rev() { li { (episode_in_words(report, episode)) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn episode_in_words(report: &Report, episode: &Episode) -> String {
-    let Episode { outcome: _, began, last, runs, detail } = episode;
-    match runs {
-        1 => format!("{}: {detail}", ago(report.at, *last)),
-        _ => format!("{} to {}, {runs} runs: {detail}", ago(report.at, *began), ago(report.at, *last)),
-    }
-}
-
-/// The newest runs as a row of bars: height is how long a run took; a bar of the whole height is a run that did not pass,
-/// red for a failure and grey for one that could not see.
-fn history(check: &CheckReport) -> Markup {
-    let recent = &check.record.recent;
-    let longest = recent.iter().map(|run| run.took.as_secs_f64()).fold(0.001, f64::max);
-    let width = recent.len() * 6;
-    let failed = recent.iter().filter(|run| run.outcome.reason().is_some()).count();
-    html! {
-        @if !recent.is_empty() {
-            svg class="history" viewBox={ "0 0 " (width) " 24" } width=(width) height="24" role="img"
-                aria-label={ "the last " (recent.len()) " runs: " (failed) " did not pass; the longest took " (number("seconds", longest)) " s" } {
-                @for (place, run) in recent.iter().enumerate() {
-                    @let height = (run.took.as_secs_f64() / longest * 20.0).max(2.0).round();
-                    @let bad = run.outcome.reason().is_some();
-                    rect class=(bar(run.outcome)) x=(place * 6) y=(if bad { 0.0 } else { 24.0 - height })
-                        width="4" height=(if bad { 24.0 } else { height }) {}
-                }
-            }
-        }
-    }
-}
-
-fn bar(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass | Outcome::Skipped => "good",
-        Outcome::Fail(_) => "bad",
-        Outcome::Blind(_) => "blind",
-    }
-}
-
-/// A value as people read it: points in time as such.
-fn number(metric: &str, value: f64) -> String {
-    if metric.ends_with("_timestamp_seconds") {
-        if value == 0.0 {
-            return "never".to_owned();
-        }
-        if let Ok(at) = jiff::Timestamp::from_second(value as i64) {
-            return at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        }
-    }
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Reason;
-    use crate::report::fixture::{declared, incident, key, now, observe, opened, report_on};
-
-    fn text_of(report: &Report) -> String {
-        page(report, "/metrics").into_string()
-    }
-
-    #[test]
-    fn the_incident_shows_the_claim_beside_the_tries() {
-        let page = text_of(&report_on(&incident(), 0));
-        for said in [
-            "<title>✖ 1 unusable · dr-west</title>",
-            "dr-west says that it is healthy and cannot serve.",
-            "“healthy” health",
-            "contradicted",
-            "connect to 10.0.50.11:5432: connection refused",
-            "http-equiv=\"refresh\"",
-            "alerts/runbooks/DrSiteHealthyButUnusable.md\">What to do now</a>",
-            "alerts/runbooks/DrSyntheticQueryFailing.md\">Runbook</a>",
-            "aria-label=\"the last 1 runs: 1 did not pass; the longest took 0.004 s\"",
-        ] {
-            assert!(page.contains(said), "{said} is missing");
-        }
-        assert!(!page.contains("<script"), "the page works without scripts");
-    }
-
-    #[test]
-    fn nothing_known_and_nothing_configured_have_their_words() {
-        let unknown = text_of(&report_on(&opened(), 0));
-        assert!(
-            unknown.contains("? unknown") && unknown.contains("(says nothing)") && unknown.contains("never")
-        );
-        let mut nobody = declared();
-        nobody.systems.clear();
-        let empty = crate::report::report(&nobody.into(), &opened().read(), now());
-        assert!(text_of(&empty).contains("No system is configured."));
-    }
-
-    #[test]
-    fn what_comes_from_outside_is_escaped() {
-        let ledger = incident();
-        let outcome = Outcome::Fail(Reason::BodyMismatch);
-        let hostile = "<script>alert(1)</script> & \"quoted\"";
-        observe(&ledger, &key(Check::Surface, "health"), outcome, 58, hostile, vec![]);
-        let page = text_of(&report_on(&ledger, 0));
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;"));
-        assert!(!page.contains("<script"));
-    }
-
-    #[test]
-    fn the_worst_system_comes_first() {
-        let mut two = declared();
-        let mut fine = two.systems[0].clone();
-        fine.name = "billing".into();
-        two.systems.insert(0, fine);
-        let report = crate::report::report(&two.into(), &incident().read(), now());
-        let page = text_of(&report);
-        let place = |name: &str| page.find(&format!("<section id=\"{name}\"")).unwrap();
-        assert!(place("orders") < place("billing"));
     }
 }

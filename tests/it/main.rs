@@ -9,6 +9,7 @@ mod demo;
 mod lab;
 mod lab_selftest;
 mod leader;
+mod page;
 mod paging;
 mod reload;
 mod requests;

@@ -89,7 +89,7 @@ async fn a_thousand_systems_hold_their_schedule() {
     command.arg("--config.file").arg(dir.join("dr.yaml")).args(["--web.listen-address", "127.0.0.1:0"]);
     let exporter = Exporter::start_command(command, &dir).await;
     assert_eq!(exporter.get("/metrics").await.status, 200);
-    assert!(began.elapsed() < 5 * SECOND, "{:?} to the first scrape", began.elapsed());
+    assert!(began.elapsed() < 10 * SECOND, "{:?} to the first scrape", began.elapsed());
 
     tokio::time::sleep(INTERVAL + 3 * SECOND).await;
     let completed = async || {
@@ -119,7 +119,7 @@ async fn a_thousand_systems_hold_their_schedule() {
     assert!(lags.iter().all(|lag| *lag < 1.0), "{lags:?}");
     println!("lag {lags:?}, slowest scrape {slowest:?}");
     // Not optimized, and beside other tests; a release takes a tenth of it.
-    assert!(slowest < 3 * SECOND, "a scrape took {slowest:?}");
+    assert!(slowest < 6 * SECOND, "a scrape took {slowest:?}");
 
     let metrics = exporter.metrics().await;
     let reasons = ["fine", "refused", "timeout", "timeout"];

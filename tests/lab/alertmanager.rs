@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::daemon::Daemon;
-use super::http::{Task, client, respond, serve};
+use super::http::{Task, ready, respond, serve};
 use super::run::{eventually, executable, free_port, lab_ip, scratch_dir};
 
 /// A running Alertmanager without a cluster, with its own storage; gone on drop.
@@ -76,11 +76,7 @@ impl Alertmanager {
         let mut daemon = Daemon::spawn("alertmanager", command, &dir);
         eventually("alertmanager is ready", Duration::from_secs(20), async || {
             daemon.must_run();
-            match client().get(format!("http://{address}/-/ready")).send().await {
-                Ok(answer) if answer.status().is_success() => Ok(()),
-                Ok(answer) => Err(answer.status().to_string()),
-                Err(why) => Err(why.to_string()),
-            }
+            ready(address).await
         })
         .await;
         Self { address, _daemon: daemon }

@@ -7,6 +7,7 @@
 //! | `pg.rs`, `template.rs`, `tls.rs` | PostgreSQL: primary + streaming standby, unrelated nodes, certificates |
 //! | `pgbouncer.rs` | `PgBouncer` in front of a node |
 //! | `app.rs`, `app/` | a small application with real routes, real counters, and every lie it can be told to tell |
+//! | `browser.rs` | a headless Chromium: what is wider than the screen, what a screen reader is told |
 //! | `http.rs` | the HTTP server under the application, a server of fixed bodies, and the test's client |
 //! | `proxy.rs` | TCP faults: refuse, black hole, reset, delay, trickle |
 //! | `prometheus.rs` | the distribution's old Prometheus and a current one, `promtool` |
@@ -25,6 +26,7 @@
 
 pub mod alertmanager;
 pub mod app;
+pub mod browser;
 pub mod daemon;
 pub mod dns;
 pub mod exporter;
@@ -42,6 +44,7 @@ pub mod tls;
 
 pub use alertmanager::{Alertmanager, Notification, Sink, Told};
 pub use app::{App, Behaviour, Business, Claim, Counting, Fault, MetricsFormat};
+pub use browser::{Browser, Heard, Screen};
 pub use dns::{Answer, FakeDns};
 pub use exporter::{Exit, Exporter, Reply};
 pub use http::FixedServer;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::daemon::Daemon;
-use super::http::client;
+use super::http::{client, ready};
 use super::run::{self, eventually, executable, free_port, lab_ip, scratch_dir};
 
 /// Which end of what we support.
@@ -138,11 +138,7 @@ impl Prometheus {
         let mut daemon = Daemon::spawn(&format!("prometheus {version:?}"), command, &dir);
         eventually("prometheus is ready", Duration::from_secs(20), async || {
             daemon.must_run();
-            match client().get(format!("http://{address}/-/ready")).send().await {
-                Ok(answer) if answer.status().is_success() => Ok(()),
-                Ok(answer) => Err(answer.status().to_string()),
-                Err(why) => Err(why.to_string()),
-            }
+            ready(address).await
         })
         .await;
         Self { address, _daemon: daemon }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Clustered, SECOND, healthy};
 use crate::lab::eventually;
 use crate::lab::kube::Kube;
-use crate::lab::kube::objects::{autoscaler, cron_job, quota};
+use crate::lab::kube::objects::{autoscaler, cron_job, quota, webhook_to_nowhere};
 
 #[tokio::test]
 async fn l75_ready_replicas_against_what_a_failover_needs() {
@@ -145,23 +145,13 @@ async fn l80_no_new_pod_can_be_created() {
     let exporter = Clustered::new(kube, cluster.ns.name()).start().await;
     exporter.status("create_dry_run", "api-server", "pass").await;
     let count = cluster.ns.list("Pod").await.len();
-    let name = format!("nowhere-{}.lab.example", cluster.ns.name());
-    let hook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name},
-        "webhooks": [{
-            "name": name, "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            "timeoutSeconds": 1, "clientConfig": {"url": "https://127.0.0.1:1/validate"},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster.ns.name()}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-        }],
-    });
-    kube.apply(hook).await;
+    let hook = kube.apply(webhook_to_nowhere(cluster.ns.name())).await;
     exporter.status("create_dry_run", "api-server", "fail").await;
     let success = [("workload", "api-server")];
     exporter.wait_for_sample("dr_k8s_dry_run_create_success", &success, 0.0, 5 * SECOND).await;
     exporter.verdict("degraded").await;
-    kube.delete("ValidatingWebhookConfiguration", "", &name).await;
+    kube.delete("ValidatingWebhookConfiguration", "", hook["metadata"]["name"].as_str().expect("a name"))
+        .await;
     exporter.is_fine().await;
     assert_eq!(cluster.ns.list("Pod").await.len(), count, "nothing was ever created");
 }

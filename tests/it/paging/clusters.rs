@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::scaled::{self, FACTOR};
 use super::stage::{Joins, Scene, Stage, Watched};
 use super::{DATABASE, PAGE, SECOND};
-use crate::lab::kube::objects::{claim, cron_job, node_lease, quota, storage_class};
+use crate::lab::kube::objects::{claim, cron_job, node_lease, quota, storage_class, webhook_to_nowhere};
 use crate::lab::kube::{Kube, SeedCluster};
 use crate::lab::{Claim, Pg, west_ip};
 
@@ -204,18 +204,8 @@ impl Clusters {
     }
 
     async fn no_new_pod(&self, scene: Scene<'_>) {
-        let namespace = self.webhook.ns.name();
-        let name = format!("nowhere-{namespace}.lab.example");
-        let hook = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": name},
-            "webhooks": [{
-                "name": name, "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-                "timeoutSeconds": 1, "clientConfig": {"url": "https://127.0.0.1:1/validate"},
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-            }],
-        });
+        let hook = webhook_to_nowhere(self.webhook.ns.name());
+        let name = hook["metadata"]["name"].as_str().expect("a name").to_owned();
         let fault = async {
             self.kube.apply(hook).await;
         };

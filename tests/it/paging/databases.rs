@@ -44,7 +44,8 @@ pub struct Databases {
     other: DsnFile,
     /// The application of the primary's site that has lost its database.
     shop: App,
-    _east: Proxy,
+    /// The eastern database behind the port of the western one: one name, one port, another address.
+    door: Proxy,
 }
 
 // === impl Databases ===
@@ -63,7 +64,7 @@ impl Databases {
             .await;
         pair.wait_until_caught_up().await;
         let port = pair.west.port();
-        let (pooler, business, far, blinks, drops, east) = tokio::join!(
+        let (pooler, business, far, blinks, drops, door) = tokio::join!(
             PgBouncer::start(west_ip(), pair.east.address(), PoolMode::Transaction),
             Proxy::start(lab_ip(), pair.west.address()),
             Proxy::start(lab_ip(), pair.west.address()),
@@ -84,7 +85,7 @@ impl Databases {
             grace: file("grace"),
             tls: file("app"),
             other: file("app"),
-            _east: east,
+            door,
             liar: liar_,
             pair,
             copy,
@@ -182,7 +183,7 @@ impl Databases {
                 pages(
                     scene("L13"),
                     "db_endpoint_region (wrong_region)",
-                    async { self.dns.addresses(NAME, &[self._east.address().ip()]) },
+                    async { self.dns.addresses(NAME, &[self.door.address().ip()]) },
                     async { self.dns.addresses(NAME, &[self.pair.west.host()]) }
                 ),
                 pages(

@@ -23,6 +23,7 @@ pub const CHECKS: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How often the sink is looked at; what arrives has its own time.
 const LOOK: Duration = Duration::from_millis(200);
+const FAR_AWAY: &str = "DrDatabaseFarAway";
 /// What a busy machine may add.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -151,6 +152,10 @@ fn clock(time: Duration) -> String {
 
 impl Scene<'_> {
     fn is_told(&self, told: &Told) -> bool {
+        // The one alert about a speed, which is not scaled: on a busy machine logins are slow indeed.
+        if told.name() == FAR_AWAY && self.id != "L20" {
+            return false;
+        }
         match self.system {
             Some(system) => told.label("site") == self.watched.site && told.label("system") == system,
             None => {

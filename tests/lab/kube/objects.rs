@@ -138,6 +138,21 @@ pub fn quota(name: &str, limits: &[(&str, &str, &str)]) -> Value {
     })
 }
 
+/// An admission webhook whose server is nowhere, for the pods of one namespace: none can be created.
+pub fn webhook_to_nowhere(namespace: &str) -> Value {
+    let name = format!("nowhere-{namespace}.lab.example");
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{
+            "name": name, "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 1, "clientConfig": {"url": "https://127.0.0.1:1/validate"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        }],
+    })
+}
+
 /// A `CronJob` that ran a minute ago unless it is suspended.
 pub fn cron_job(name: &str, schedule: &str, suspended: bool) -> Value {
     let mut job = json!({
