@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::web::ready::PATH as READY_PATH;
+
 /// The configuration cannot be used (`EX_USAGE` of sysexits).
 const BAD_CONFIG: u8 = 64;
 /// The port on which an exporter of this kind is looked for.
@@ -137,8 +139,9 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 fn telemetry_path(text: &str) -> Result<String, String> {
     let taken = ["/", "/api/v1/report", "/config", "/-/healthy", "/-/ready"];
-    if !text.starts_with('/') || taken.contains(&text) {
-        return Err(format!("expected a path that begins with / and is none of: {}", taken.join(" ")));
+    if !text.starts_with('/') || taken.contains(&text) || text.starts_with(READY_PATH) {
+        let taken = taken.join(" ");
+        return Err(format!("expected a path that begins with / and is none of: {taken} {READY_PATH}"));
     }
     Ok(text.to_owned())
 }

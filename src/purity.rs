@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "metrics/text.rs",
     "web/page.rs",
     "web/negotiate.rs",
+    "web/ready.rs",
     "net/dsn.rs",
     "net/dsn",
     "net/region.rs",

@@ -6,11 +6,13 @@
 //! | `GET /metrics` (or `--web.telemetry-path`) | OpenMetrics, text 0.0.4 by default |
 //! | `GET /api/v1/report` | the same as JSON |
 //! | `GET /config` | the loaded configuration, secrets masked |
+//! | `GET /dr-ready/<system>` | 200 and `DR_READY` only if the system is usable now, else 503 and why |
 //! | `GET /-/healthy` | 200 while the process serves |
 //! | `GET /-/ready` | 200 while our own loops are alive, else 503 and why |
 
 mod negotiate;
 pub mod page;
+pub mod ready;
 mod seats;
 
 use std::convert::Infallible;
@@ -209,8 +211,23 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Answer {
             Ok(()) => Answer::plain(StatusCode::OK, "dr-exporter is ready"),
             Err(why) => Answer::plain(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
-        _ => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        path => match path.strip_prefix(ready::PATH) {
+            Some(system) => dr_ready(site, system),
+            None => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        },
     }
+}
+
+fn dr_ready(site: &Site, system: &str) -> Answer {
+    let View { leadership, shard, now, .. } = &site.view;
+    let report = site.view.report();
+    let knowledge = if leadership.is_leading() {
+        ready::Knowledge::Report(&report, *shard)
+    } else {
+        ready::Knowledge::StandingBy
+    };
+    let (status, body) = ready::answer(system, knowledge, now());
+    Answer::plain(status, &body)
 }
 
 fn metrics(site: &Site, accept: &str) -> Answer {

@@ -16,3 +16,4 @@ mod surfaces;
 mod traffic;
 mod watches;
 mod web;
+mod web_ready;
