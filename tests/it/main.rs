@@ -16,4 +16,5 @@ mod surfaces;
 mod traffic;
 mod watches;
 mod web;
+mod web_config;
 mod web_ready;
