@@ -534,7 +534,7 @@ impl Judge<'_> {
         for (index, name) in names.iter().enumerate() {
             match known.iter().find(|(known, _)| known == name) {
                 Some((_, suite)) if suite.version().version == rustls::ProtocolVersion::TLSv1_2 => {
-                    chosen.push(*suite)
+                    chosen.push(*suite);
                 }
                 Some(_) => {}
                 None => {
