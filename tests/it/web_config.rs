@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::lab::http::client;
-use crate::lab::{
-    App, Config, Exporter, PromVersion, Prometheus, Scrape, eventually, promtool, scratch_dir, west_ip,
-};
+use crate::lab::{Config, Exporter, PromVersion, Prometheus, Scrape, eventually, promtool, scratch_dir};
 
 const SECOND: Duration = Duration::from_secs(1);
 const EXAMPLE: &str = include_str!("../../docs/web-config.example.yml");
@@ -397,68 +395,4 @@ async fn a_rate_limit_is_kept_and_fails_no_health_check() {
         assert_eq!(exporter.get("/-/healthy").await.status, 200);
         assert_eq!(exporter.get("/dr-ready/orders").await.status, 503);
     }
-}
-
-/// Kilobytes of memory that are resident.
-fn resident(exporter: &Exporter) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", exporter.pid())).expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-#[tokio::test]
-async fn readers_that_stop_reading_delay_no_probe_and_are_dropped() {
-    let app = App::start("west", west_ip(), "postgresql://app@127.20.0.1:1/orders").await;
-    // An answer of megabytes: many surfaces, nearly all of them slow ones.
-    let url = app.url("/health");
-    let mut config = Config::default().surface("watched", &url, "decisive: true, interval: 1s");
-    for n in 0..1500 {
-        config = config.surface(&format!("surface-{n}"), &url, "interval: 600s, timeout: 1s");
-    }
-    let exporter = config.start().await;
-    let size = exporter.get("/api/v1/report").await.body.len();
-    assert!(size > 1 << 20, "{size} bytes");
-    let before = resident(&exporter);
-    let address = exporter.address();
-    let readers: Vec<_> = (0..150)
-        .map(|_| {
-            let socket =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-            socket.set_recv_buffer_size(4096).expect("a small buffer");
-            socket.connect(&address.into()).expect("connect");
-            let mut stream = TcpStream::from(socket);
-            stream.write_all(b"GET /api/v1/report HTTP/1.1\r\nHost: x\r\n\r\n").expect("write");
-            stream
-        })
-        .collect();
-    // 64 MiB of answers, and what it takes to make one.
-    let began = Instant::now();
-    let (mut most, mut slowest, probes) = (0, Duration::ZERO, app.counted("/health"));
-    while began.elapsed() < 10 * SECOND {
-        let asked = Instant::now();
-        assert_eq!(exporter.get("/-/ready").await.status, 200);
-        slowest = slowest.max(asked.elapsed());
-        most = most.max(resident(&exporter));
-        tokio::time::sleep(SECOND / 5).await;
-    }
-    assert!(app.counted("/health") - probes >= 8, "the watched surface is asked every second");
-    assert!(most - before < 160 << 10, "{before} kB, then {most} kB");
-    assert!(slowest < 2 * SECOND, "{slowest:?}");
-    assert!(sockets(&exporter) > 20, "some of them are still served");
-    // All of them are gone in the end: their sockets are closed, though they have read nothing.
-    eventually("the readers are dropped", 20 * SECOND, async || {
-        let open = sockets(&exporter);
-        if open < 20 { Ok(()) } else { Err(format!("{open} sockets are open")) }
-    })
-    .await;
-    drop(readers);
-}
-
-/// How many sockets a process has open.
-fn sockets(exporter: &Exporter) -> usize {
-    let all = std::fs::read_dir(format!("/proc/{}/fd", exporter.pid())).expect("its files").flatten();
-    all.filter(|file| {
-        std::fs::read_link(file.path()).is_ok_and(|to| to.display().to_string().starts_with("socket:"))
-    })
-    .count()
 }
