@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod diagnose;
 pub mod docs;
+mod hash_password;
 mod logging;
 mod rbac;
 mod run;
@@ -16,6 +17,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::web::ready::PATH as READY_PATH;
 
 /// The configuration cannot be used (`EX_USAGE` of sysexits).
 const BAD_CONFIG: u8 = 64;
@@ -53,6 +56,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Print the least rights that a configuration needs in a cluster, as manifests. Changes nothing.
     Rbac(rbac::RbacArgs),
+    /// Read a password and print its bcrypt hash, for `basic_auth_users` of --web.config.file.
+    HashPassword,
     /// Write the documentation that is generated from the code.
     Docs(docs::DocsArgs),
 }
@@ -69,7 +74,7 @@ struct RunArgs {
     /// Address to listen on; repeat for several. An address without a host means every interface.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10888", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
-    /// TLS and logins in the format that Prometheus exporters share; not supported yet.
+    /// TLS, logins and limits, in the format that Prometheus exporters share.
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
     /// Path of the metrics.
@@ -104,7 +109,8 @@ pub fn main() -> ExitCode {
         Some(Command::Diagnose { file, json }) => in_runtime(diagnose::diagnose(&file, json)),
         Some(Command::Rbac(args)) => in_runtime(rbac::rbac(args)),
         Some(Command::Demo(args)) => in_runtime(demo::demo(args)),
-        None if run.config_check => check::check(&run.config_file),
+        Some(Command::HashPassword) => hash_password::hash_password(),
+        None if run.config_check => check::check_both(&run.config_file, run.web_config_file.as_deref()),
         None => in_runtime(run::run(run)),
     }
 }
@@ -137,8 +143,9 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 fn telemetry_path(text: &str) -> Result<String, String> {
     let taken = ["/", "/api/v1/report", "/config", "/-/healthy", "/-/ready", "/-/reload"];
-    if !text.starts_with('/') || taken.contains(&text) {
-        return Err(format!("expected a path that begins with / and is none of: {}", taken.join(" ")));
+    if !text.starts_with('/') || taken.contains(&text) || text.starts_with(READY_PATH) {
+        let taken = taken.join(" ");
+        return Err(format!("expected a path that begins with / and is none of: {taken} {READY_PATH}"));
     }
     Ok(text.to_owned())
 }

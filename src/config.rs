@@ -21,6 +21,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod web;
 mod yaml;
 
 use std::fmt;
@@ -49,6 +50,7 @@ pub use system::{
     MetricsEndpoint, NewestInBody, Surface, System, Waiver, Workload,
 };
 pub use traffic::{ErrorCounter, PrometheusSource, Request, Traffic, TrafficSource};
+pub use web::{ClientAuth, Material, RateLimit, ServerTls, Source, WebConfig, parse_web};
 
 /// Largest configuration file, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -107,7 +109,7 @@ pub fn parse(name: &str, text: &str, now: Timestamp) -> Result<Loaded, Problems>
     let mut config = None;
     if let Some(tree) = tree {
         let unsupported = support::judge(&tree);
-        let (rest, mistakes, removed) = schema::judge(tree);
+        let (rest, mistakes, removed) = schema::judge(&schema::CONFIG, tree);
         faults.extend(mistakes);
         faults.extend(unsupported);
         if let Some(rest) = rest {

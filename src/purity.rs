@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "web/page.rs",
     "web/page",
     "web/negotiate.rs",
+    "web/ready.rs",
     "net/dsn.rs",
     "net/dsn",
     "net/region.rs",

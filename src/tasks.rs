@@ -41,6 +41,24 @@ enum End {
 #[error("the task `{0}` ended early: {1}")]
 pub struct EndedEarly(&'static str, &'static str);
 
+/// Computes beside the runtime what would hold one of its workers for longer than a moment, or reads a file. It cannot be
+/// aborted: only what ends by itself.
+///
+/// # Panics
+///
+/// As the work does.
+#[allow(clippy::disallowed_methods)] // this is the one place
+pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and with it whoever waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 // === impl Tasks ===
 
 impl Default for Tasks {

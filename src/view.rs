@@ -87,6 +87,11 @@ impl View {
         self.read().cluster.clone()
     }
 
+    /// Which of several exporters this is, if they share the systems among them.
+    pub fn shard(&self) -> Option<Shard> {
+        self.read().shard
+    }
+
     /// The configuration in force, its secrets masked.
     pub fn masked(&self) -> Arc<str> {
         self.read().masked.clone()

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{BAD_CONFIG, complain, say};
 use crate::config::{self, Loaded};
+use crate::web::Armour;
 
 /// Every error of the file in one go, exit code 64; or what it would do.
 pub fn check(file: &Path) -> ExitCode {
@@ -16,6 +17,22 @@ pub fn check(file: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(code) => code,
+    }
+}
+
+/// The same, and the file of `--web.config.file` with what it names, if one is given.
+pub fn check_both(file: &Path, web: Option<&Path>) -> ExitCode {
+    let code = check(file);
+    let Some(web) = web else { return code };
+    match Armour::load(Some(web), &[]) {
+        Ok(_) => {
+            say(&format!("{}: fine", web.display()));
+            code
+        }
+        Err(problems) => {
+            complain(&problems.to_string());
+            ExitCode::from(BAD_CONFIG)
+        }
     }
 }
 

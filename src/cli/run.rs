@@ -1,6 +1,7 @@
 //! The exporter itself.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,16 +11,11 @@ use crate::app::App;
 use crate::host;
 use crate::reload::Changes;
 use crate::shard;
-use crate::web::Bound;
+use crate::web::{Armour, Bound};
 
 /// Runs until a signal asks it to stop, or until a task ends that should not.
 pub async fn run(args: RunArgs) -> ExitCode {
     let RunArgs { config_file, config_check: _, listen, web_config_file, telemetry_path } = args;
-    if web_config_file.is_some() {
-        // Serving without what was asked for would be worse than not serving.
-        complain("--web.config.file: not supported yet: put TLS and logins into a proxy before dr-exporter");
-        return ExitCode::from(BAD_CONFIG);
-    }
     let mut loaded = match check::load(&config_file) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -28,8 +24,16 @@ pub async fn run(args: RunArgs) -> ExitCode {
         complain(&format!("{}: {error}", config_file.display()));
         return ExitCode::from(BAD_CONFIG);
     }
+    let unauthenticated = &loaded.config.web.unauthenticated;
+    let armour = match Armour::load(web_config_file.as_deref(), unauthenticated) {
+        Ok(armour) => Arc::new(armour),
+        Err(problems) => {
+            complain(&problems.to_string());
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
     let bound = match Bound::bind(&listen).await {
-        Ok(bound) => bound,
+        Ok(bound) => bound.behind(armour),
         Err(error) => {
             complain(&error.to_string());
             return ExitCode::FAILURE;

@@ -98,6 +98,8 @@ pub(super) const FORMATS: &[Format] = &[
     ("url-path", "a path, which starts with /", |text| {
         text.starts_with('/') && !text.contains(char::is_whitespace)
     }),
+    ("go-duration", "a duration such as 500ms or 1s, or 0", |text| parse_go_duration(text).is_some()),
+    ("user", "a name without a colon", |text| !text.is_empty() && !text.contains(':')),
     ("not-blank", "some text", |text| !text.trim().is_empty()),
 ];
 
@@ -118,6 +120,29 @@ pub(super) fn parse_span(text: &str) -> Option<Duration> {
     // A century is the bound: no sum of two spans overflows anywhere in the program.
     let total = number.checked_mul(milliseconds)?;
     (total <= 100 * 366 * 86_400_000).then(|| Duration::from_millis(total))
+}
+
+/// A length of time as Go spells it (`time.ParseDuration`), which may be a sum: `1m30s`. A negative one means nothing here.
+pub(super) fn parse_go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut seconds = 0.0;
+    loop {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = &rest[end..];
+        let units =
+            [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (tail, unit) = units.iter().find_map(|(name, unit)| Some((rest.strip_prefix(name)?, unit)))?;
+        seconds += number * unit;
+        rest = tail;
+        if rest.is_empty() {
+            // Go's own bound is 292 years; no interval is longer than a year.
+            return Duration::try_from_secs_f64(seconds).ok().filter(|span| span.as_secs() < 366 * 86_400);
+        }
+    }
 }
 
 fn parse_http_url(text: &str) -> Option<Url> {

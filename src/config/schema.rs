@@ -11,32 +11,49 @@ use serde_json::{Map, Value};
 
 use super::scalar::FORMATS;
 use super::site::Config;
+use super::web::WebFile;
 use super::yaml::{self, Content, Fault, Node, Place};
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+/// The schema of one kind of file, and what judges by it.
+pub(super) struct Book {
+    schema: Value,
+    validator: Validator,
+}
 
-#[allow(
-    clippy::expect_used,
-    reason = "the schema is fixed at build time, and every test of this module builds it"
-)]
-static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
-    let options = jsonschema::draft202012::options().should_validate_formats(true);
-    let options =
-        FORMATS.iter().fold(options, |options, (name, _, check)| options.with_format(*name, *check));
-    options.build(&SCHEMA).expect("the generated schema is valid")
-});
+/// The configuration file.
+pub(super) static CONFIG: LazyLock<Book> = LazyLock::new(Book::of::<Config>);
+/// The file of `--web.config.file`.
+pub(super) static WEB: LazyLock<Book> = LazyLock::new(Book::of::<WebFile>);
 
 /// The JSON Schema of the configuration file, draft 2020-12.
 pub fn json_schema() -> Value {
-    SCHEMA.clone()
+    CONFIG.schema.clone()
 }
 
-fn generate() -> Value {
-    let settings =
-        schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
-    tidy(&mut schema);
-    schema
+// === impl Book ===
+
+impl Book {
+    #[allow(
+        clippy::expect_used,
+        reason = "a schema is fixed at build time, and the tests of this module build both"
+    )]
+    fn of<T: schemars::JsonSchema>() -> Self {
+        let settings = schemars::generate::SchemaSettings::draft2020_12()
+            .with(|settings| settings.inline_subschemas = true);
+        let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+        tidy(&mut schema);
+        let options = jsonschema::draft202012::options().should_validate_formats(true);
+        let options =
+            FORMATS.iter().fold(options, |options, (name, _, check)| options.with_format(*name, *check));
+        let validator = options.build(&schema).expect("the generated schema is valid");
+        Book { schema, validator }
+    }
+
+    /// The schema around the keyword that was broken.
+    fn node(&self, path: &str) -> Option<&Value> {
+        let (node, _) = path.rsplit_once('/')?;
+        self.schema.pointer(node)
+    }
 }
 
 /// Takes out what helps nobody: integer widths, and defaults of keys that must be given.
@@ -68,7 +85,7 @@ fn strings(value: Option<&Value>) -> impl Iterator<Item = &str> {
 /// Every mistake that the schema sees in the tree. What is mistaken is taken out of the tree, so that the rest can
 /// be judged by the rules; returned beside the faults are the paths of what was taken out. No tree is left when
 /// the mistake is the file as a whole.
-pub(super) fn judge(mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
+pub(super) fn judge(book: &Book, mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
     let mut faults: Vec<Fault> = Vec::new();
     let mut removed = Vec::new();
     let mut first = true;
@@ -77,10 +94,10 @@ pub(super) fn judge(mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
         let mut doomed: Vec<String> = Vec::new();
         let mut told: Vec<(String, u8, Fault)> = Vec::new();
         let mut clean = true;
-        for error in VALIDATOR.iter_errors(&json) {
+        for error in book.validator.iter_errors(&json) {
             clean = false;
             let pointer = error.instance_path().as_str().to_owned();
-            let node = schema_node(error.schema_path().as_str());
+            let node = book.node(error.schema_path().as_str());
             for (rank, consequence, fault, out) in
                 explain(&tree, &pointer, error.kind(), node, error.instance())
             {
@@ -119,12 +136,6 @@ pub(super) fn judge(mut tree: Node) -> (Option<Node>, Vec<Fault>, Vec<String>) {
             return (None, faults, removed);
         }
     }
-}
-
-/// The schema around the keyword that was broken.
-fn schema_node(path: &str) -> Option<&'static Value> {
-    let (node, _) = path.rsplit_once('/')?;
-    SCHEMA.pointer(node)
 }
 
 type Explained = (u8, bool, Fault, Option<String>);

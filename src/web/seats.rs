@@ -44,7 +44,7 @@ impl Seats {
         let silent = self.taken.iter().min_by_key(|(_, seat)| seat.heard.load(Ordering::Relaxed));
         let number = silent.map(|(number, _)| *number);
         if let Some(seat) = number.and_then(|number| self.taken.remove(&number)) {
-            seat.leave.notify_one();
+            seat.send_away();
         }
     }
 }
@@ -55,6 +55,11 @@ impl Seat {
     /// The client has sent a whole request.
     pub fn heard(&self) {
         self.heard.store(self.turn.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Tells the client to go.
+    pub fn send_away(&self) {
+        self.leave.notify_one();
     }
 
     /// Resolves when the client has to make room.

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::lab::{
@@ -112,12 +112,48 @@ fn flags_that_are_not_understood_end_it() {
 }
 
 #[test]
-fn a_web_configuration_is_refused_and_never_ignored() {
+fn a_bad_web_configuration_is_refused_before_a_port_is_bound() {
     let good = good();
-    let flags = ["--config.file", good.to_str().expect("a path"), "--web.config.file", "/etc/web.yaml"];
-    let (code, _, said) = run(&flags);
-    assert_eq!(code, 64, "{said}");
-    assert!(said.contains("--web.config.file: not supported yet"), "{said}");
+    let good = good.to_str().expect("a path");
+    // A port that is taken: whoever comes to bind it says so.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let file = scratch_dir("web-config").join("web.yml");
+    let bad = "tls_server_config: {min_version: TLS10, cert_file: no.crt, key_file: no.key}\nbasic_auth_users: {a: canary}\n";
+    std::fs::write(&file, bad).expect("write");
+    let file = file.to_str().expect("a path");
+    for flags in [&["--config.check"][..], &["--web.listen-address", &address]] {
+        let (code, _, said) = run(&[&["--config.file", good, "--web.config.file", file], flags].concat());
+        assert_eq!(code, 64, "{said}");
+        for line in [
+            ":1:34: tls_server_config.min_version: TLS10 is not to be had",
+            ":2:23: basic_auth_users.a: expected the bcrypt",
+        ] {
+            assert!(said.contains(&format!("{file}{line}")), "{said}");
+        }
+        assert!(!said.contains("canary") && !said.contains(&address), "{said}");
+    }
+    let (code, _, said) = run(&["--config.file", good, "--web.config.file", "/nowhere/web.yml"]);
+    assert_eq!((code, said.contains("/nowhere/web.yml:1:1: cannot be read")), (64, true), "{said}");
+}
+
+#[test]
+fn a_password_is_hashed_from_standard_input() {
+    let hash = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+            .arg("hash-password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("dr-exporter starts");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("write");
+        let out = child.wait_with_output().expect("an end");
+        (out.status.code(), String::from_utf8(out.stdout).expect("text").trim_end().to_owned())
+    };
+    let (code, made) = hash("correct horse\n");
+    assert_eq!((code, bcrypt::verify("correct horse", &made).ok()), (Some(0), Some(true)), "{made}");
+    assert_eq!(hash("\n"), (Some(64), String::new()));
 }
 
 #[test]

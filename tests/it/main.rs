@@ -19,3 +19,5 @@ mod surfaces;
 mod traffic;
 mod watches;
 mod web;
+mod web_config;
+mod web_ready;

@@ -33,6 +33,8 @@ pub struct Scrape {
     pub targets: Vec<SocketAddr>,
     /// Usually `/metrics`.
     pub path: String,
+    /// Further lines of the job, such as how it logs in; flow style, one a line.
+    pub more: String,
     /// Labels that every series of it gets, such as `cluster`.
     pub labels: Vec<(&'static str, &'static str)>,
 }
@@ -71,6 +73,7 @@ impl Scrape {
             job: job.to_owned(),
             targets: targets.to_vec(),
             path: "/metrics".to_owned(),
+            more: String::new(),
             labels: Vec::new(),
         }
     }
@@ -107,7 +110,7 @@ impl Prometheus {
         let list = |items: Vec<String>| items.join(", ");
         let files = list(rules.iter().map(|file| format!("{:?}", file.display().to_string())).collect());
         write!(config, "rule_files: [{files}]\nscrape_configs:\n").expect("write to a string");
-        for Scrape { job, targets, path, labels } in jobs {
+        for Scrape { job, targets, path, more, labels } in jobs {
             let labels = list(labels.iter().map(|(label, value)| format!("{label}: {value:?}")).collect());
             let targets = list(targets.iter().map(|address| format!("{:?}", address.to_string())).collect());
             writeln!(
@@ -115,6 +118,7 @@ impl Prometheus {
                 "- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: [{targets}]\n    labels: {{{labels}}}"
             )
             .expect("write to a string");
+            more.lines().for_each(|line| config += &format!("  {line}\n"));
         }
         if let Some(address) = alertmanager {
             writeln!(

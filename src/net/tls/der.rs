@@ -2,6 +2,8 @@
 //!
 //! Layout: RFC 5280, section 4.1. Only reads; what does not fit is `None`.
 
+use std::net::IpAddr;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -20,7 +22,17 @@ pub struct Facts {
     pub signature_algorithm: Vec<u8>,
 }
 
+/// One entry of `subjectAltName` (RFC 5280, 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// A DNS name, an e-mail address or a URI.
+    Text(String),
+    /// An IP address.
+    Address(IpAddr),
+}
+
 const SEQUENCE: u8 = 0x30;
+const OCTETS: u8 = 0x04;
 const SET: u8 = 0x31;
 const OID: u8 = 0x06;
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
@@ -32,31 +44,14 @@ pub fn read(certificate: &[u8]) -> Option<Facts> {
     let (tbs, after) = expect(outer, SEQUENCE)?;
     let (algorithm, _) = expect(after, SEQUENCE)?;
     let (signature_algorithm, _) = expect(algorithm, OID)?;
-    // version [0] (optional), serial, signature, issuer.
-    let (tag, _, rest) = element(tbs)?;
-    let mut rest = if tag == 0xa0 { element(rest)?.2 } else { rest };
-    for _ in 0..2 {
-        rest = element(rest)?.2;
-    }
+    let rest = after_issuer(tbs)?;
     let (validity, rest) = expect(rest, SEQUENCE)?;
     let (tag, begin, end) = element(validity)?;
     let not_before = time(tag, begin)?;
     let (tag, end, _) = element(end)?;
     let not_after = time(tag, end)?;
     let (subject, rest) = expect(rest, SEQUENCE)?;
-    // subjectPublicKeyInfo, then [1] and [2] (optional), then [3] extensions.
-    let mut rest = element(rest)?.2;
-    let mut has_alternative_names = false;
-    while let Some((tag, content, after)) = element(rest) {
-        if tag == 0xa3 {
-            let (mut extensions, _) = expect(content, SEQUENCE)?;
-            while let Some((_, extension, after)) = element(extensions) {
-                has_alternative_names |= expect(extension, OID)?.0 == SUBJECT_ALT_NAME;
-                extensions = after;
-            }
-        }
-        rest = after;
-    }
+    let has_alternative_names = extension(rest, SUBJECT_ALT_NAME)?.is_some();
     let common_name = common_name(subject);
     Some(Facts {
         not_before,
@@ -65,6 +60,71 @@ pub fn read(certificate: &[u8]) -> Option<Facts> {
         has_alternative_names,
         signature_algorithm: signature_algorithm.to_vec(),
     })
+}
+
+/// The alternative names of a certificate that are texts or addresses; none if it cannot be read.
+pub fn alternative_names(certificate: &[u8]) -> Vec<AlternativeName> {
+    names(certificate).unwrap_or_default()
+}
+
+fn names(certificate: &[u8]) -> Option<Vec<AlternativeName>> {
+    let (outer, _) = expect(certificate, SEQUENCE)?;
+    let (tbs, _) = expect(outer, SEQUENCE)?;
+    // validity, subject.
+    let rest = element(element(after_issuer(tbs)?)?.2)?.2;
+    let value = extension(rest, SUBJECT_ALT_NAME)??;
+    let (mut list, _) = expect(value, SEQUENCE)?;
+    let mut found = Vec::new();
+    while let Some((tag, content, after)) = element(list) {
+        match tag {
+            // rfc822Name [1], dNSName [2], uniformResourceIdentifier [6]: IA5String.
+            0x81 | 0x82 | 0x86 if content.is_ascii() => {
+                found.push(AlternativeName::Text(String::from_utf8(content.to_vec()).ok()?));
+            }
+            0x87 => {
+                let four = <[u8; 4]>::try_from(content).map(IpAddr::from);
+                let address = four.or_else(|_| <[u8; 16]>::try_from(content).map(IpAddr::from));
+                found.extend(address.ok().map(AlternativeName::Address));
+            }
+            _ => {}
+        }
+        list = after;
+    }
+    Some(found)
+}
+
+/// What follows version [0] (optional), serial, signature and issuer.
+fn after_issuer(tbs: &[u8]) -> Option<&[u8]> {
+    let (tag, _, rest) = element(tbs)?;
+    let mut rest = if tag == 0xa0 { element(rest)?.2 } else { rest };
+    for _ in 0..2 {
+        rest = element(rest)?.2;
+    }
+    Some(rest)
+}
+
+/// The value of an extension, from what follows the subject: subjectPublicKeyInfo, then [1] and [2] (optional), then [3]
+/// extensions. `Some(None)` if there is none.
+fn extension<'a>(after_subject: &'a [u8], wanted: &[u8]) -> Option<Option<&'a [u8]>> {
+    let mut rest = element(after_subject)?.2;
+    while let Some((tag, content, after)) = element(rest) {
+        if tag == 0xa3 {
+            let (mut extensions, _) = expect(content, SEQUENCE)?;
+            while let Some((_, extension, after)) = element(extensions) {
+                let (kind, mut value) = expect(extension, OID)?;
+                if kind == wanted {
+                    // critical (optional), then the value in an octet string.
+                    if let Some((0x01, _, after)) = element(value) {
+                        value = after;
+                    }
+                    return Some(Some(expect(value, OCTETS)?.0));
+                }
+                extensions = after;
+            }
+        }
+        rest = after;
+    }
+    Some(None)
 }
 
 fn common_name(mut subject: &[u8]) -> Option<String> {
@@ -143,9 +203,36 @@ mod tests {
         assert_eq!(facts.signature_algorithm, [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
     }
 
+    #[test]
+    fn alternative_names_of_every_kind_are_read() {
+        let mut params =
+            rcgen::CertificateParams::new(vec!["a.example".to_owned(), "::1".to_owned()]).unwrap();
+        let uri = "spiffe://example/prometheus".try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::URI(uri));
+        params.subject_alt_names.push(rcgen::SanType::Rfc822Name("ops@example".try_into().unwrap()));
+        params.subject_alt_names.push(rcgen::SanType::IpAddress([10, 0, 0, 1].into()));
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let text = |text: &str| AlternativeName::Text(text.to_owned());
+        let address = |text: &str| AlternativeName::Address(text.parse().unwrap());
+        assert_eq!(
+            alternative_names(certificate.der()),
+            [
+                text("a.example"),
+                address("::1"),
+                text("spiffe://example/prometheus"),
+                text("ops@example"),
+                address("10.0.0.1")
+            ]
+        );
+        let none =
+            rcgen::CertificateParams::default().self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        assert_eq!(alternative_names(none.der()), []);
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(alternative_names(&bytes), []);
             prop_assert!(read(&bytes).is_none());
         }
     }
