@@ -204,7 +204,7 @@ pub struct LearntOf {
 }
 
 /// One thing that stands against `usable`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug)]
 pub struct Against {
     /// Which check.
     pub check: Check,
@@ -216,8 +216,6 @@ pub struct Against {
     pub reason: Reason,
     /// What happened, in one sentence.
     pub detail: String,
-    /// What to do about it.
-    pub runbook_url: String,
 }
 
 /// What one surface claims, beside what we found.
@@ -425,7 +423,6 @@ impl Against {
         let own = checks.iter().find(|report| report.key.check == check && *report.key.target == *target);
         Against {
             detail: own.map(|report| report.detail(now)).unwrap_or_default(),
-            runbook_url: runbook::url(runbook::of_check(check)),
             check,
             target,
             status,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::{CheckReport, Report, SystemReport, Window};
+use super::{Against, CheckReport, Report, SystemReport, Window, runbook};
 use crate::ledger::{Brief, Episode, Record};
 use crate::model::{Fact, Outcome};
 
@@ -68,6 +68,20 @@ impl Serialize for Dated<'_, SystemReport> {
         out.serialize_field("checks", &checks)?;
         out.serialize_field("verdict_changes", &Changes(system))?;
         out.serialize_field("learnt", learnt)?;
+        out.end()
+    }
+}
+
+impl Serialize for Against {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Against { check, target, status, reason, detail } = self;
+        let mut out = serializer.serialize_struct("Against", 6)?;
+        out.serialize_field("check", check)?;
+        out.serialize_field("target", target)?;
+        out.serialize_field("status", status)?;
+        out.serialize_field("reason", reason)?;
+        out.serialize_field("detail", detail)?;
+        out.serialize_field("runbook_url", &runbook::url(runbook::of_check(*check)))?;
         out.end()
     }
 }

@@ -84,6 +84,8 @@ fn the_json_has_a_version_and_says_what_the_report_says() {
     assert_eq!(system["verdict"], "unusable");
     assert_eq!(system["healthy_but_unusable"], true);
     assert_eq!(system["reasons"][0]["reason"], "wrong_region");
+    let runbook = system["reasons"][0]["runbook_url"].as_str().unwrap();
+    assert!(runbook.ends_with("/alerts/runbooks/DrDatabaseInWrongRegion.md"), "{runbook}");
     assert_eq!(system["surfaces"][0]["contradicted"], true);
     let query = &system["checks"][0];
     assert_eq!((&query["check"], &query["status"]), (&"synthetic_query".into(), &"fail".into()));

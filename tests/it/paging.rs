@@ -40,6 +40,11 @@ fn told(firing: &[&str], resolved: &[&str]) -> [BTreeSet<String>; 2] {
     [firing, resolved].map(|names| names.iter().map(|name| (*name).to_owned()).collect())
 }
 
+/// A time to come, as a configuration has it.
+fn in_hours(hours: i64) -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string()
+}
+
 async fn until(at: Instant) {
     sleep_until(at.into()).await;
 }
@@ -62,7 +67,7 @@ async fn from_the_fault_to_the_page() {
         Site::start(),
         Site::start()
     );
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let soon = in_hours(1);
     let declared = format!("{}    maintenance: {{until: {soon}, because: moving}}\n", dying.config().yaml());
     let admin = kube.kubeconfig_for_admin();
     let sites = clusters.sites().await;

@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::daemon::Daemon;
-use super::http::{Task, ready, respond, serve};
+use super::http::{Task, respond, serve};
 use super::run::{eventually, executable, free_port, lab_ip, scratch_dir};
 
 /// A running Alertmanager without a cluster, with its own storage; gone on drop.
@@ -74,11 +74,7 @@ impl Alertmanager {
             // Alone: nobody to wait for.
             .arg("--cluster.listen-address=");
         let mut daemon = Daemon::spawn("alertmanager", command, &dir);
-        eventually("alertmanager is ready", Duration::from_secs(20), async || {
-            daemon.must_run();
-            ready(address).await
-        })
-        .await;
+        daemon.until_ready(address).await;
         Self { address, _daemon: daemon }
     }
 

@@ -1,6 +1,7 @@
 //! One child process of a test: its log, its signals, and its certain end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::http::client;
 use super::run;
 
 /// A running child with its output in a file; it and its descendants are killed on drop, frozen or not.
@@ -100,6 +102,20 @@ impl Daemon {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Waits until its server says so on `/-/ready`, as those of Prometheus do.
+    pub async fn until_ready(&mut self, address: SocketAddr) {
+        let what = format!("{} is ready", self.name);
+        run::eventually(&what, Duration::from_secs(20), async || {
+            self.must_run();
+            match client().get(format!("http://{address}/-/ready")).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(why) => Err(why.to_string()),
+            }
+        })
+        .await;
     }
 
     /// Panics with the log if the process has ended already.

@@ -130,15 +130,6 @@ pub fn whole(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Whether a server says on `/-/ready` that it is; if not, why.
-pub async fn ready(address: SocketAddr) -> Result<(), String> {
-    match client().get(format!("http://{address}/-/ready")).send().await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(answer.status().to_string()),
-        Err(why) => Err(why.to_string()),
-    }
-}
-
 /// The client of the tests: no proxy, no redirects, no connection kept, nothing decompressed behind the test's back.
 pub fn client() -> &'static reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();

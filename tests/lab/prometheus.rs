@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::daemon::Daemon;
-use super::http::{client, ready};
+use super::http::client;
 use super::run::{self, eventually, executable, free_port, lab_ip, scratch_dir};
 
 /// Which end of what we support.
@@ -140,11 +140,7 @@ impl Prometheus {
             command.arg(format!("--rules.alert.resend-delay={}ms", (2 * interval).as_millis()));
         }
         let mut daemon = Daemon::spawn(&format!("prometheus {version:?}"), command, &dir);
-        eventually("prometheus is ready", Duration::from_secs(20), async || {
-            daemon.must_run();
-            ready(address).await
-        })
-        .await;
+        daemon.until_ready(address).await;
         Self { address, _daemon: daemon }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::stage::{Joins, Scene, Stage, Watched};
-use super::{PAGE, SECOND};
+use super::{PAGE, SECOND, in_hours};
 use crate::database::{DsnFile, liar, west};
 use crate::lab::{App, Behaviour, Business, Claim, Counting, Proxy, ProxyMode, Site, lab_ip, west_ip};
 
@@ -91,8 +91,7 @@ impl Claims {
                     json!([{"name": "payments", "endpoint": {"url": address}, "kind": "tcp"}]);
             }
             "L99" => {
-                let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 30);
-                system["maintenance"] = json!({"until": end.to_string(), "because": "forgotten"});
+                system["maintenance"] = json!({"until": in_hours(24 * 30), "because": "forgotten"});
             }
             "L101" => {
                 system["requests"][0]["headers"] = json!({"authorization": {"file": self.token.path()}});

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::PAGE;
 use super::stage::{Joins, Scene, Stage, Watched};
+use super::{PAGE, in_hours};
 use crate::database::{DsnFile, at, east, liar, list, query, system, west};
 use crate::lab::{
     App, Claim, FakeDns, Pg, PgBouncer, PgPair, PoolMode, Proxy, ProxyMode, east_ip, lab_ip, west_ip,
@@ -113,7 +113,7 @@ impl Databases {
         let mut far = on("L20", via(&self.far));
         (far["databases"][0]["timeout"], far["databases"][0]["interval"]) = (json!("2500ms"), json!("3s"));
         let mut announced = on("T06", at("postgresql://app@127.20.0.1:1/orders"));
-        announced["drill"] = json!({"until": soon(), "because": "failover exercise"});
+        announced["drill"] = json!({"until": in_hours(24), "because": "failover exercise"});
         let mut patient = on("T17", via(&self.drops));
         patient["databases"][0]["attempts"] = json!({"pass": 1, "of": 3});
         (patient["databases"][0]["timeout"], patient["databases"][0]["interval"]) =
@@ -122,7 +122,7 @@ impl Databases {
         remote["databases"][0]["expected_regions"] = json!(["us-east-1"]);
         let mut known = on("T27", at(&self.pair.east.dsn("app")));
         known["waivers"] =
-            json!([{"check": "db_endpoint_region", "until": soon(), "because": "moves next week"}]);
+            json!([{"check": "db_endpoint_region", "until": in_hours(24), "because": "moves next week"}]);
         let name = at(&self.pair.west.dsn_at("app", NAME, self.pair.west.port()));
         let mut site = west(&[
             system("L03", &self.elsewhere, via(&self.business), &[list()]),
@@ -289,8 +289,4 @@ async fn pages(
 
 async fn sql(node: &Pg, statement: &str) {
     node.sql(statement).await;
-}
-
-fn soon() -> Value {
-    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string().into()
 }

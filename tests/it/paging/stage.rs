@@ -144,6 +144,11 @@ impl Stage {
     }
 }
 
+/// Who is not meant when one of the two is.
+fn other(receiver: &str) -> &'static str {
+    if receiver == "page" { "tickets" } else { "page" }
+}
+
 fn clock(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
@@ -185,8 +190,7 @@ impl Scene<'_> {
         let told = self.fires(receiver, alert, at, Joins::New).await;
         assert_eq!(told.label("site"), self.watched.site);
         assert_eq!(told.label("severity"), if receiver == "page" { "critical" } else { "warning" });
-        let other = if receiver == "page" { "tickets" } else { "page" };
-        self.hears_nothing(other, &format!("{alert} goes to {receiver}"));
+        self.hears_nothing(other(receiver), &format!("{alert} goes to {receiver}"));
         told
     }
 
@@ -207,8 +211,7 @@ impl Scene<'_> {
         let all = BTreeSet::from([alert.to_owned()]);
         let none = BTreeSet::new();
         assert_eq!(self.sequence(receiver), [[all.clone(), none.clone()], [none, all]], "{}", self.id);
-        let other = if receiver == "page" { "tickets" } else { "page" };
-        self.hears_nothing(other, "all is well again");
+        self.hears_nothing(other(receiver), "all is well again");
     }
 
     /// Waits until an alert fires in Prometheus, whether anybody is told or not.
