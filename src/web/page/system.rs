@@ -91,7 +91,7 @@ fn reasons(report: &Report, system: &SystemReport) -> Markup {
         @if !system.against.is_empty() {
             h3 { "Why, in the order to look" }
             ol.facts.reasons {
-                @for Against { check, target, status, reason, detail, runbook_url: _ } in &system.against {
+                @for Against { check, target, status, reason, detail } in &system.against {
                     @let own = system.checks.iter().find(|it| it.key.check == *check && *it.key.target == **target);
                     li class=(status) {
                         strong { (status_mark(*status)) " " (status) } " "
