@@ -253,8 +253,18 @@ pub struct CheckReport {
 
 /// Everything about a site at a moment, from what is remembered and what was declared.
 pub fn report(declared: &Arc<Declared>, pages: &Pages, now: Timestamp) -> Report {
-    let systems: Vec<_> =
-        declared.systems.iter().map(|system| SystemReport::of(declared, system, pages, now)).collect();
+    report_of(declared, pages, now, |_| true)
+}
+
+/// The same of these systems alone.
+pub fn report_of(
+    declared: &Arc<Declared>,
+    pages: &Pages,
+    now: Timestamp,
+    is_meant: impl Fn(&DeclaredSystem) -> bool,
+) -> Report {
+    let meant = declared.systems.iter().filter(|system| is_meant(system));
+    let systems: Vec<_> = meant.map(|system| SystemReport::of(declared, system, pages, now)).collect();
     let mut gaps: BTreeMap<GapReason, usize> = GapReason::ALL.iter().map(|reason| (*reason, 0)).collect();
     let blind =
         systems.iter().flat_map(|system| &system.checks).filter_map(|check| check.record.last.as_ref()?.gap);

@@ -12,7 +12,9 @@ use crate::leader::{Leadership, Standing, TookOver};
 use crate::ledger::{Ledger, Wedged};
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{CheckKey, Verdict, ago, length, seconds};
-use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report};
+use crate::report::{
+    Declared, DeclaredSystem, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report_of,
+};
 use crate::shard::Shard;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody. Clones look at the same, and
@@ -115,9 +117,18 @@ impl View {
         self.report_on(&self.read())
     }
 
+    /// The same of the one system of that name, if there is one: as cheap as a health check should be.
+    pub fn report_of(&self, system: &str) -> Report {
+        self.report_where(&self.read(), |declared| *declared.name == *system)
+    }
+
     fn report_on(&self, generation: &Generation) -> Report {
+        self.report_where(generation, |_| true)
+    }
+
+    fn report_where(&self, generation: &Generation, is_meant: impl Fn(&DeclaredSystem) -> bool) -> Report {
         let now = (self.now)();
-        let mut report = report(&generation.declared, &self.ledger.read(), now);
+        let mut report = report_of(&generation.declared, &self.ledger.read(), now, is_meant);
         let judged = if self.leadership.is_leading() { report.systems.as_mut_slice() } else { &mut [] };
         for system in judged {
             let (since, before) = self.ledger.judged(&system.declared.name, system.verdict, now);

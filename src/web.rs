@@ -22,20 +22,23 @@ pub mod ready;
 mod seats;
 mod server;
 mod tls;
+mod turns;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 pub use self::config::Armour;
 pub use self::server::{BindError, Bound};
+use self::turns::Turns;
 use crate::metrics::to_text_format;
 use crate::reload::Reloader;
 use crate::view::View;
@@ -69,37 +72,123 @@ struct Answer {
     allow: &'static str,
 }
 
-async fn answer(site: &Site, armour: &Armour, request: &Request<()>) -> Answer {
-    if let Some(reloader) = site.reload.as_ref().filter(|_| request.uri().path() == RELOAD) {
-        return reload(reloader, request.method()).await;
+/// What answers are made of, and where they wait for their turn.
+#[derive(Debug)]
+struct House {
+    site: Site,
+    armour: Arc<Armour>,
+    /// Scrapes do not wait for what people ask.
+    scrapes: Turns<Question>,
+    pages: Turns<Question>,
+}
+
+/// What takes CPU to answer. Equal ones have equal answers at any one moment.
+#[derive(Clone, Debug, PartialEq)]
+struct Question {
+    of: Costly,
+    gzip: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Costly {
+    Metrics { open_metrics: bool },
+    Report,
+    Config,
+    Page { place: page::Place, query: String },
+}
+
+// === impl House ===
+
+impl House {
+    fn new(site: Site, armour: Arc<Armour>) -> Self {
+        House { site, armour, scrapes: Turns::default(), pages: Turns::default() }
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+
+    /// Answers a request that was let in.
+    async fn answer(self: &Arc<Self>, request: &Request<()>) -> Response<Bytes> {
+        let House { site, armour: _, scrapes, pages } = &**self;
+        let gzip = negotiate::accepts_gzip(header(request, ACCEPT_ENCODING));
+        let path = request.uri().path();
+        if let Some(reloader) = site.reload.as_ref().filter(|_| path == RELOAD) {
+            return reload(reloader, request.method()).await.respond(gzip);
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let refused = "only GET and HEAD are answered here";
+            return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, refused).respond(gzip);
+        }
+        let Some(of) = Costly::asked(site, request) else { return at_once(site, path).respond(gzip) };
+        let turns = match of {
+            Costly::Metrics { .. } => scrapes,
+            Costly::Report | Costly::Config | Costly::Page { .. } => pages,
+        };
+        let house = self.clone();
+        let made = turns.answer(Question { of, gzip }, move |Question { of, gzip }| {
+            of.answer(&house.site, &house.armour).respond(*gzip)
+        });
+        made.await.unwrap_or_else(|| Answer::too_many().respond(gzip))
     }
-    match request.uri().path() {
-        path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
-        "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
-            Ok(json) => Answer {
-                status: StatusCode::OK,
-                content_type: "application/json",
-                body: json,
-                allow: READING,
-            },
-            Err(_) => {
-                Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written as JSON")
-            }
-        },
-        "/config" => Answer::plain(StatusCode::OK, &format!("{}{}", site.view.masked(), armour.says())),
+
+    /// Frees answers that nobody waits for.
+    fn forget(&self) {
+        let House { site: _, armour: _, scrapes, pages } = self;
+        scrapes.forget();
+        pages.forget();
+    }
+}
+
+/// What a health check asks is answered at once, whatever else is asked.
+fn at_once(site: &Site, path: &str) -> Answer {
+    match path {
         "/-/healthy" => Answer::plain(StatusCode::OK, "dr-exporter is alive"),
         "/-/ready" => match site.view.ready() {
             Ok(()) => Answer::plain(StatusCode::OK, "dr-exporter is ready"),
             Err(why) => Answer::plain(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
-        path => match (path.strip_prefix(ready::PATH), page::Place::at(path)) {
-            (Some(system), _) => dr_ready(site, system),
-            (None, Some(place)) => people(site, &place, request.uri().query().unwrap_or_default()),
-            (None, None) => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
+        path => match path.strip_prefix(ready::PATH) {
+            Some(system) => dr_ready(site, system),
+            None => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
         },
+    }
+}
+
+// === impl Costly ===
+
+impl Costly {
+    fn asked(site: &Site, request: &Request<()>) -> Option<Self> {
+        match request.uri().path() {
+            path if path == site.telemetry_path => {
+                let open_metrics = negotiate::wants_open_metrics(header(request, ACCEPT));
+                Some(Costly::Metrics { open_metrics })
+            }
+            "/api/v1/report" => Some(Costly::Report),
+            "/config" => Some(Costly::Config),
+            path => {
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                page::Place::at(path).map(|place| Costly::Page { place, query })
+            }
+        }
+    }
+
+    fn answer(&self, site: &Site, armour: &Armour) -> Answer {
+        match self {
+            Costly::Metrics { open_metrics } => metrics(site, *open_metrics),
+            Costly::Report => match serde_json::to_string_pretty(&site.view.explained()) {
+                Ok(json) => Answer {
+                    status: StatusCode::OK,
+                    content_type: "application/json",
+                    body: json,
+                    allow: READING,
+                },
+                Err(_) => Answer::plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the report could not be written as JSON",
+                ),
+            },
+            Costly::Config => {
+                Answer::plain(StatusCode::OK, &format!("{}{}", site.view.masked(), armour.says()))
+            }
+            Costly::Page { place, query } => people(site, place, query),
+        }
     }
 }
 
@@ -125,7 +214,7 @@ fn people(site: &Site, place: &page::Place, query: &str) -> Answer {
 
 fn dr_ready(site: &Site, system: &str) -> Answer {
     let view = &site.view;
-    let report = view.report();
+    let report = view.report_of(&ready::name(system));
     let knowledge = if view.leadership().is_leading() {
         ready::Knowledge::Report(&report, view.shard())
     } else {
@@ -135,11 +224,11 @@ fn dr_ready(site: &Site, system: &str) -> Answer {
     Answer::plain(status, &body)
 }
 
-fn metrics(site: &Site, accept: &str) -> Answer {
+fn metrics(site: &Site, open_metrics: bool) -> Answer {
     let Ok(text) = site.view.open_metrics() else {
         return Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
     };
-    let (content_type, body) = if negotiate::wants_open_metrics(accept) {
+    let (content_type, body) = if open_metrics {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
     } else {
         ("text/plain; version=0.0.4; charset=utf-8", to_text_format(&text))

@@ -4,6 +4,7 @@
 //! check that is told "perhaps" moves users to a site that cannot serve them. The other answers never hold that word, so
 //! that a check which only searches the body for it is not misled, and no addresses, since it may be asked without a login.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -29,6 +30,11 @@ pub enum Knowledge<'a> {
     Report(&'a Report, Option<Shard>),
 }
 
+/// The name of a system as it ends the path, percent-encoded; empty if it is no text, which names nothing.
+pub fn name(encoded: &str) -> String {
+    percent_encoding::percent_decode_str(encoded).decode_utf8().map(Cow::into_owned).unwrap_or_default()
+}
+
 /// The status and the body for the system whose name, percent-encoded, ends the path. 200 only if it is usable; 503 with the
 /// reasons, or 404 if nobody of that name is watched here.
 pub fn answer(encoded: &str, knowledge: Knowledge<'_>, now: Timestamp) -> (StatusCode, String) {
@@ -43,12 +49,9 @@ pub fn answer(encoded: &str, knowledge: Knowledge<'_>, now: Timestamp) -> (Statu
         }
         Knowledge::Report(report, shard) => (report, shard),
     };
-    let name = percent_encoding::percent_decode_str(encoded).decode_utf8();
-    let found = name.as_ref().ok().and_then(|name| {
-        report.systems.iter().find(|system| *system.declared.name == **name).map(|system| (name, system))
-    });
-    let Some((name, system)) = found else {
-        return (StatusCode::NOT_FOUND, unknown(name.as_deref().unwrap_or_default(), shard));
+    let name = name(encoded);
+    let Some(system) = report.systems.iter().find(|system| *system.declared.name == *name) else {
+        return (StatusCode::NOT_FOUND, unknown(&name, shard));
     };
     match judged(system, report.at, now) {
         Ok(rests_on) => {

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use super::config::{Admission, Armour};
 use super::limits::{Parcel, Sending};
 use super::seats::{Seat, Seats};
-use super::{Answer, Site, answer, header, negotiate};
+use super::{Answer, House, Site, header, negotiate};
 use crate::tasks::Stop;
 
 /// How long a client may take for the handshake of TLS, and to send a request's head.
@@ -64,7 +64,7 @@ pub struct BindError {
 /// What every connection shares.
 #[derive(Debug)]
 struct Shared {
-    site: Site,
+    house: Arc<House>,
     armour: Arc<Armour>,
     sending: Arc<Sending>,
 }
@@ -107,7 +107,8 @@ impl Bound {
     /// Serves until asked to stop; then lets answers under way end.
     pub async fn serve(self, site: Site, stop: Stop) {
         let Bound { listeners, armour } = self;
-        let shared = Arc::new(Shared { site, armour: armour.clone(), sending: Arc::default() });
+        let house = Arc::new(House::new(site, armour.clone()));
+        let shared = Arc::new(Shared { house, armour: armour.clone(), sending: Arc::default() });
         tokio::select! {
             () = accept_all(&listeners, shared, stop) => {}
             () = armour.keep_fresh() => {}
@@ -123,7 +124,10 @@ async fn accept_all(listeners: &[TcpListener], shared: Arc<Shared>, mut stop: St
     loop {
         tokio::select! {
             () = stop.requested() => break,
-            now = ticks.tick() => shared.sending.send_slow_away(now),
+            now = ticks.tick() => {
+                shared.sending.send_slow_away(now);
+                shared.house.forget();
+            }
             Some(number) = connections.next() => seats.give_back(number),
             stream = accept(listeners), if connections.len() < CONNECTIONS => {
                 let (number, seat) = seats.take();
@@ -274,17 +278,16 @@ async fn handle(
 ) -> Result<Response<Parcel>, Infallible> {
     seat.heard();
     let request = request.map(drop);
-    let Shared { site, armour, sending } = &*shared;
+    let Shared { house, armour, sending } = &*shared;
     let policy = armour.policy();
     let admission =
         armour.admit(&policy, request.uri().path(), header(&request, AUTHORIZATION), Instant::now()).await;
-    let answer = match admission {
-        Admission::Granted => answer(site, armour, &request).await,
-        Admission::LoginNeeded => Answer::login_needed(),
-        Admission::TooMany => Answer::too_many(),
-    };
     let gzip = negotiate::accepts_gzip(header(&request, ACCEPT_ENCODING));
-    let mut response = answer.respond(gzip);
+    let mut response = match admission {
+        Admission::Granted => house.answer(&request).await,
+        Admission::LoginNeeded => Answer::login_needed().respond(gzip),
+        Admission::TooMany => Answer::too_many().respond(gzip),
+    };
     for (name, value) in policy.headers() {
         response.headers_mut().insert(name, value.clone());
     }

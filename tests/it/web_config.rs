@@ -27,7 +27,7 @@ struct Authority {
 }
 
 /// A directory with a web configuration and what it names.
-struct Scene {
+pub(crate) struct Scene {
     dir: PathBuf,
     authority: Authority,
 }
@@ -57,7 +57,7 @@ impl Authority {
 // === impl Scene ===
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scene = Self { dir: scratch_dir("web-config"), authority: Authority::new() };
         scene.certify();
         scene.write("clients-ca.crt", &scene.authority.pem);
@@ -70,11 +70,11 @@ impl Scene {
         self.write("tls.key", &key);
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.dir.join(name), text).expect("write");
     }
 
-    fn web(&self) -> PathBuf {
+    pub(crate) fn web(&self) -> PathBuf {
         self.dir.join("web.yml")
     }
 
@@ -87,8 +87,14 @@ impl Scene {
         started(&self.web()).await
     }
 
+    /// Starts one with another configuration behind TLS.
+    pub(crate) async fn start_with(&self, config: &str) -> Exporter {
+        self.write("web.yml", "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n");
+        started_with(&self.web(), config).await
+    }
+
     /// A client that trusts the authority, and shows this certificate.
-    fn client(&self, identity: Option<&(String, String)>) -> reqwest::Client {
+    pub(crate) fn client(&self, identity: Option<&(String, String)>) -> reqwest::Client {
         let _ = client();
         let root = reqwest::Certificate::from_pem(self.authority.pem.as_bytes()).expect("a certificate");
         let builder = reqwest::Client::builder().tls_certs_only([root]).no_proxy().pool_max_idle_per_host(0);
@@ -101,12 +107,34 @@ impl Scene {
         };
         builder.timeout(5 * SECOND).build().expect("a client")
     }
+
+    /// A connection that trusts the authority and offers these protocols.
+    pub(crate) async fn tls(
+        &self,
+        exporter: &Exporter,
+        protocols: &[&[u8]],
+    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        use rustls_pki_types::pem::PemObject as _;
+        let _ = client();
+        let mut roots = rustls::RootCertStore::empty();
+        let der = rustls_pki_types::CertificateDer::from_pem_slice(self.authority.pem.as_bytes());
+        roots.add(der.expect("a certificate")).expect("a root");
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = tokio::net::TcpStream::connect(exporter.address()).await.expect("a connection");
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        connector.connect("localhost".try_into().expect("a name"), stream).await.expect("a handshake")
+    }
 }
 
 async fn started(web: &Path) -> Exporter {
     let config = Config::default().surface("health", "http://127.0.0.1:1/", "decisive: true").yaml();
+    started_with(web, &config).await
+}
+
+async fn started_with(web: &Path, config: &str) -> Exporter {
     let flags = ["--web.config.file", web.to_str().expect("a path"), "--log.level", "debug"];
-    Exporter::start_with(&config, &flags).await
+    Exporter::start_with(config, &flags).await
 }
 
 fn https(exporter: &Exporter, path: &str) -> String {
@@ -318,18 +346,7 @@ async fn http_2_is_spoken_where_it_is_wanted() {
     let scene = Scene::new();
     for (more, expected) in [("", &b"h2"[..]), ("http_server_config: {http2: false}\n", b"http/1.1")] {
         let exporter = scene.start("", more).await;
-        let mut roots = rustls::RootCertStore::empty();
-        use rustls_pki_types::pem::PemObject as _;
-        let der = rustls_pki_types::CertificateDer::from_pem_slice(scene.authority.pem.as_bytes())
-            .expect("a certificate");
-        roots.add(der).expect("a root");
-        let _ = client();
-        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let stream = tokio::net::TcpStream::connect(exporter.address()).await.expect("a connection");
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-        let name = "localhost".try_into().expect("a name");
-        let stream = connector.connect(name, stream).await.expect("a handshake");
+        let stream = scene.tls(&exporter, &[b"h2", b"http/1.1"]).await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(expected));
         if expected == b"h2" {
             let io = hyper_util::rt::TokioIo::new(stream);

@@ -190,6 +190,21 @@ impl Exporter {
         self.daemon.pid()
     }
 
+    /// Its memory in MB: `VmRSS` as it is, `VmHWM` at its highest.
+    pub fn memory(&self, which: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+        let kilobytes = line.expect("a size").trim().trim_end_matches(" kB").trim().parse::<u64>();
+        kilobytes.expect("a number") / 1024
+    }
+
+    /// How many sockets it has open.
+    pub fn sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its files").flatten();
+        let is_socket = |to: std::path::PathBuf| to.display().to_string().starts_with("socket:");
+        files.filter(|file| std::fs::read_link(file.path()).is_ok_and(is_socket)).count()
+    }
+
     /// All it has written so far.
     pub fn log(&self) -> String {
         self.daemon.log()
