@@ -69,6 +69,7 @@ impl App {
         let generation = Generation {
             declared: Arc::new(declared),
             cluster: ground.tools.cluster.clone(),
+            sightings: ground.tools.sightings.clone(),
             prints: ground.prints.clone(),
             shard: shard::of(config),
             loaded: clock::now(),

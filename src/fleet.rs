@@ -116,6 +116,7 @@ fn tools(config: &Config, cluster: Arc<Cluster>) -> Tools {
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
         cluster,
+        sightings: Arc::default(),
     }
 }
 
@@ -268,6 +269,7 @@ impl Fleet {
             Generation {
                 declared: Arc::new(declared),
                 cluster: self.ground.tools.cluster.clone(),
+                sightings: self.ground.tools.sightings.clone(),
                 prints: self.ground.prints.clone(),
                 shard,
                 loaded: view.now(),

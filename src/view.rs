@@ -14,6 +14,7 @@ use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{CheckKey, Verdict, ago, length, seconds};
 use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report};
 use crate::shard::Shard;
+use crate::sightings::Sightings;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody. Clones look at the same, and
 /// follow a reload.
@@ -36,6 +37,8 @@ pub struct Generation {
     pub declared: Arc<Declared>,
     /// What the cluster says.
     pub cluster: Arc<Cluster>,
+    /// What was seen of the nodes of databases.
+    pub sightings: Arc<Sightings>,
     /// What the site runs, as hashes.
     pub prints: Arc<Prints>,
     /// Which of several exporters this is, if they share the systems among them.

@@ -86,6 +86,7 @@ fn fleet(systems: &str) -> (Fleet, View) {
     let generation = Generation {
         declared: Arc::new(declared),
         cluster: ground.tools.cluster.clone(),
+        sightings: ground.tools.sightings.clone(),
         prints: ground.prints.clone(),
         shard: None,
         loaded: clock::now(),
