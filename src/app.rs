@@ -74,6 +74,7 @@ impl App {
             shard: shard::of(config),
             loaded: clock::now(),
             masked: Arc::from(loaded.masked_yaml()),
+            unauthenticated: Arc::from(config.web.unauthenticated.clone()),
             refused: None,
         };
         let view = View::new(generation, ledger, leadership, clock::now);

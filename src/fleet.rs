@@ -274,6 +274,7 @@ impl Fleet {
                 shard,
                 loaded: view.now(),
                 masked,
+                unauthenticated: Arc::from(config.web.unauthenticated.clone()),
                 refused: None,
             }
         });

@@ -12,7 +12,9 @@ use crate::leader::{Leadership, Standing, TookOver};
 use crate::ledger::{Ledger, Wedged};
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{CheckKey, Verdict, ago, length, seconds};
-use crate::report::{Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report};
+use crate::report::{
+    Declared, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, SystemReport, report,
+};
 use crate::shard::Shard;
 use crate::sightings::Sightings;
 
@@ -47,8 +49,21 @@ pub struct Generation {
     pub loaded: Timestamp,
     /// The configuration with its secrets masked.
     pub masked: Arc<str>,
+    /// The paths that need no login.
+    pub unauthenticated: Arc<[String]>,
     /// When a newer file was refused, and why.
     pub refused: Option<(Timestamp, String)>,
+}
+
+/// Of which systems it is told what was learnt of them from the cluster.
+#[derive(Clone, Copy, Debug)]
+pub enum Explained<'a> {
+    /// Of each.
+    All,
+    /// Of the one with this name.
+    Only(&'a str),
+    /// Of none.
+    None,
 }
 
 // === impl View ===
@@ -95,9 +110,19 @@ impl View {
         self.read().shard
     }
 
+    /// How many systems are configured.
+    pub fn systems(&self) -> usize {
+        self.read().declared.systems.len()
+    }
+
     /// The configuration in force, its secrets masked.
     pub fn masked(&self) -> Arc<str> {
         self.read().masked.clone()
+    }
+
+    /// The paths that need no login.
+    pub fn unauthenticated(&self) -> Arc<[String]> {
+        self.read().unauthenticated.clone()
     }
 
     /// Puts another generation in force. Nobody looks while `change` works, so that no report is of both.
@@ -132,9 +157,9 @@ impl View {
         report
     }
 
-    /// The same with what was learnt from the cluster, and what this replica is to the others: for people and for JSON. A
-    /// scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
-    pub fn explained(&self) -> Report {
+    /// The same with what was learnt of these systems from the cluster, and what this replica is to the others: for people
+    /// and for JSON. A scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
+    pub fn explained(&self, of: Explained<'_>) -> Report {
         let generation = self.read();
         let mut report = self.report_on(&generation);
         report.refused = generation.refused.as_ref().map(|(at, why)| Refused {
@@ -148,7 +173,12 @@ impl View {
             return report;
         }
         generation.cluster.read(|inventory| {
-            for system in &mut report.systems {
+            let wanted = |system: &&mut SystemReport| match of {
+                Explained::All => true,
+                Explained::Only(name) => *system.declared.name == *name,
+                Explained::None => false,
+            };
+            for system in report.systems.iter_mut().filter(wanted) {
                 let of = |workload: &DeclaredWorkload| LearntOf {
                     workload: workload.name.clone(),
                     facts: learnt(inventory, &workload.reference, &workload.asked()),

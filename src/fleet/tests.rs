@@ -91,6 +91,7 @@ fn fleet(systems: &str) -> (Fleet, View) {
         shard: None,
         loaded: clock::now(),
         masked: Arc::from(""),
+        unauthenticated: Arc::from([]),
         refused: None,
     };
     let view = View::new(generation, ledger, leadership, clock::now);

@@ -17,6 +17,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub use self::home::FEW;
 use self::links::Choice;
 pub use self::links::Place;
 use crate::report::{Happened, Refused, Replica, Report};

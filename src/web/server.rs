@@ -276,8 +276,9 @@ async fn handle(
     let request = request.map(drop);
     let Shared { site, armour, sending } = &*shared;
     let policy = armour.policy();
-    let admission =
-        armour.admit(&policy, request.uri().path(), header(&request, AUTHORIZATION), Instant::now()).await;
+    let unauthenticated = site.view.unauthenticated();
+    let (path, authorization) = (request.uri().path(), header(&request, AUTHORIZATION));
+    let admission = armour.admit(&policy, &unauthenticated, path, authorization, Instant::now()).await;
     let answer = match admission {
         Admission::Granted => answer(site, armour, &request).await,
         Admission::LoginNeeded => Answer::login_needed(),

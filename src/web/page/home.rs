@@ -8,8 +8,8 @@ use super::{Content, system};
 use crate::model::Verdict;
 use crate::report::{Report, SystemReport};
 
-/// So many systems are shown in full.
-const FEW: usize = 3;
+/// So many systems are shown in full on the front page.
+pub const FEW: usize = 3;
 /// So much of a sentence is in the list; the system's page has all of it.
 const SENTENCE: usize = 220;
 /// The order in which verdicts are looked at.
