@@ -187,27 +187,27 @@ impl Fleet {
     async fn take(&mut self, change: Change) {
         let Change { loaded, because, answer } = change;
         let outcome = match loaded {
-            Ok(loaded) => self.swap(&loaded).await,
-            Err(problems) => Err(problems.to_string()),
+            Ok(loaded) => self.swap(&loaded).await.map_err(|why| vec![why]),
+            Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
         };
         match &outcome {
             Ok(Tally { kept, begun, ended }) => {
                 tracing::info!(because, kept, begun, ended, "the configuration was loaded");
             }
-            Err(why) => {
-                for mistake in why.lines() {
+            Err(mistakes) => {
+                for mistake in mistakes {
                     tracing::error!(
                         because,
                         mistake,
                         "the configuration was refused; the one before stays in force"
                     );
                 }
-                self.view.refuse(why.clone());
+                self.view.refuse(mistakes.clone());
             }
         }
         if let Some(answer) = answer {
             // Nobody waits any more: that changes nothing.
-            let _ = answer.send(outcome.map(drop));
+            let _ = answer.send(outcome.map(drop).map_err(|mistakes| mistakes.join("\n")));
         }
     }
 

@@ -51,8 +51,8 @@ pub struct Generation {
     pub masked: Arc<str>,
     /// The paths that need no login.
     pub unauthenticated: Arc<[String]>,
-    /// When a newer file was refused, and why.
-    pub refused: Option<(Timestamp, String)>,
+    /// When a newer file was refused, and every mistake of it.
+    pub refused: Option<(Timestamp, Vec<String>)>,
 }
 
 /// Of which systems it is told what was learnt of them from the cluster.
@@ -132,7 +132,7 @@ impl View {
     }
 
     /// Notes that a newer file was refused.
-    pub fn refuse(&self, why: String) {
+    pub fn refuse(&self, why: Vec<String>) {
         let refused = Some(((self.now)(), why));
         self.generation.write().unwrap_or_else(PoisonError::into_inner).refused = refused;
     }

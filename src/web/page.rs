@@ -169,9 +169,9 @@ fn newer_file_refused(refused: &Refused) -> Markup {
             p {
                 strong { "▲ " } "The newest configuration file was refused at " time datetime=(refused.at) { (stamp(&refused.at)) }
                 "; the one that was loaded at " time datetime=(refused.in_force_since) { (stamp(&refused.in_force_since)) }
-                " stays in force."
+                " stays in force. A mended file is taken by itself."
             }
-            ul { @for mistake in refused.why.lines() { li { (mistake) } } }
+            ul { @for mistake in &refused.why { li { (mistake) } } }
         }
     }
 }

@@ -196,7 +196,8 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_everywhere() {
     assert_eq!(systems(exporter).await, ["orders"]);
     assert_eq!(exporter.get("/config").await.text(), shown);
     let refused = &exporter.report().await["configuration_refused"];
-    assert!(refused["why"].as_str().is_some_and(|why| why.contains(&place)), "{refused}");
+    let mistakes = refused["why"].as_array().expect("a list");
+    assert!(mistakes.len() == 4 && mistakes[0].as_str().is_some_and(|why| why.contains(&place)), "{refused}");
     let page = exporter.get("/").await.text();
     assert!(page.contains("newest configuration file was refused") && page.contains(&place), "{page}");
     assert!(exporter.log().contains(&place), "{}", exporter.log());

@@ -37,9 +37,9 @@ pub fn standing_by() -> Markup {
 
 fn nothing() -> Markup {
     html! {
-        h2 { "No system is configured." }
-        p { "The exporter runs and watches nothing. Name the systems of this site under " code { "systems" }
-            " in the configuration file (with shards: none of them falls to this one); " a href="/config" { "the configuration as it was loaded" } " shows what it has." }
+        h2 { "No system falls to this shard." }
+        p { "The exporter runs and watches nothing: by their names, all systems of " a href="/config" { "the configuration" }
+            " fall to other shards. Nothing is wrong with that." }
     }
 }
 
