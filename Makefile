@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs Debian or Ubuntu with Rust (and root or sudo once), and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help test mutants lab bench lint fmt docs preview deny deploy-check ci demo clean-lab
+.PHONY: help test mutants lab bench lint fmt docs preview pictures deny deploy-check ci demo clean-lab
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
 
@@ -32,6 +32,9 @@ docs: ## write docs/ and dashboards/ again from the code
 
 preview: lab ## pictures of the dashboards, drawn by Grafana's own packages (npm, once 470 MB; chromium) into target/preview
 	tests/lab/dashboards-preview
+
+pictures: ## the README's pictures of the page, from the demo (chromium) into docs/images
+	tests/lab/pictures
 
 deploy-check: lab ## everything below deploy/, rendered, validated and put before a real API server
 	cargo build --locked

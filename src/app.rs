@@ -69,10 +69,12 @@ impl App {
         let generation = Generation {
             declared: Arc::new(declared),
             cluster: ground.tools.cluster.clone(),
+            sightings: ground.tools.sightings.clone(),
             prints: ground.prints.clone(),
             shard: shard::of(config),
             loaded: clock::now(),
             masked: Arc::from(loaded.masked_yaml()),
+            unauthenticated: Arc::from(config.web.unauthenticated.clone()),
             refused: None,
         };
         let view = View::new(generation, ledger, leadership, clock::now);

@@ -116,6 +116,7 @@ fn tools(config: &Config, cluster: Arc<Cluster>) -> Tools {
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
         cluster,
+        sightings: Arc::default(),
     }
 }
 
@@ -186,27 +187,27 @@ impl Fleet {
     async fn take(&mut self, change: Change) {
         let Change { loaded, because, answer } = change;
         let outcome = match loaded {
-            Ok(loaded) => self.swap(&loaded).await,
-            Err(problems) => Err(problems.to_string()),
+            Ok(loaded) => self.swap(&loaded).await.map_err(|why| vec![why]),
+            Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
         };
         match &outcome {
             Ok(Tally { kept, begun, ended }) => {
                 tracing::info!(because, kept, begun, ended, "the configuration was loaded");
             }
-            Err(why) => {
-                for mistake in why.lines() {
+            Err(mistakes) => {
+                for mistake in mistakes {
                     tracing::error!(
                         because,
                         mistake,
                         "the configuration was refused; the one before stays in force"
                     );
                 }
-                self.view.refuse(why.clone());
+                self.view.refuse(mistakes.clone());
             }
         }
         if let Some(answer) = answer {
             // Nobody waits any more: that changes nothing.
-            let _ = answer.send(outcome.map(drop));
+            let _ = answer.send(outcome.map(drop).map_err(|mistakes| mistakes.join("\n")));
         }
     }
 
@@ -268,10 +269,12 @@ impl Fleet {
             Generation {
                 declared: Arc::new(declared),
                 cluster: self.ground.tools.cluster.clone(),
+                sightings: self.ground.tools.sightings.clone(),
                 prints: self.ground.prints.clone(),
                 shard,
                 loaded: view.now(),
                 masked,
+                unauthenticated: Arc::from(config.web.unauthenticated.clone()),
                 refused: None,
             }
         });

@@ -35,6 +35,7 @@ pub mod report;
 pub mod scheduler;
 pub mod secret;
 pub mod shard;
+pub mod sightings;
 pub mod tasks;
 pub mod traffic;
 pub mod verdict;

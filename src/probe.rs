@@ -38,6 +38,7 @@ use crate::net::http::HttpClient;
 use crate::net::region::Regions;
 use crate::net::resolve::Resolver;
 use crate::secret::{SecretError, Secrets};
+use crate::sightings::Sightings;
 
 /// A kind of check: what documentation and the catalogue say about it.
 #[derive(Debug)]
@@ -118,6 +119,8 @@ pub struct Tools {
     pub slots: slots::Slots,
     /// What the cluster says, as far as watches tell.
     pub cluster: Arc<Cluster>,
+    /// What was seen of the nodes of databases, by us and by peers.
+    pub sightings: Arc<Sightings>,
 }
 
 /// One question with a fixed target, planned before it is first asked.

@@ -138,8 +138,8 @@ pub struct Report {
 pub struct Refused {
     /// When it was looked at.
     pub at: Timestamp,
-    /// Every mistake with its place, one a line.
-    pub why: String,
+    /// Every mistake with its place.
+    pub why: Vec<String>,
     /// When the one that is in force was loaded.
     pub in_force_since: Timestamp,
 }

@@ -13,9 +13,11 @@ use crate::ledger::{Ledger, Wedged};
 use crate::metrics::{Own, Process, open_metrics};
 use crate::model::{CheckKey, Verdict, ago, length, seconds};
 use crate::report::{
-    Declared, DeclaredSystem, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, report_of,
+    Declared, DeclaredSystem, DeclaredWorkload, Happened, LearntOf, Refused, Replica, Report, SystemReport,
+    report_of,
 };
 use crate::shard::Shard;
+use crate::sightings::Sightings;
 
 /// One running exporter, seen from outside of its loops. Answers from memory; asks nobody. Clones look at the same, and
 /// follow a reload.
@@ -38,6 +40,8 @@ pub struct Generation {
     pub declared: Arc<Declared>,
     /// What the cluster says.
     pub cluster: Arc<Cluster>,
+    /// What was seen of the nodes of databases.
+    pub sightings: Arc<Sightings>,
     /// What the site runs, as hashes.
     pub prints: Arc<Prints>,
     /// Which of several exporters this is, if they share the systems among them.
@@ -46,8 +50,21 @@ pub struct Generation {
     pub loaded: Timestamp,
     /// The configuration with its secrets masked.
     pub masked: Arc<str>,
-    /// When a newer file was refused, and why.
-    pub refused: Option<(Timestamp, String)>,
+    /// The paths that need no login.
+    pub unauthenticated: Arc<[String]>,
+    /// When a newer file was refused, and every mistake of it.
+    pub refused: Option<(Timestamp, Vec<String>)>,
+}
+
+/// Of which systems it is told what was learnt of them from the cluster.
+#[derive(Clone, Copy, Debug)]
+pub enum Explained<'a> {
+    /// Of each.
+    All,
+    /// Of the one with this name.
+    Only(&'a str),
+    /// Of none.
+    None,
 }
 
 // === impl View ===
@@ -94,9 +111,19 @@ impl View {
         self.read().shard
     }
 
+    /// How many systems are configured.
+    pub fn systems(&self) -> usize {
+        self.read().declared.systems.len()
+    }
+
     /// The configuration in force, its secrets masked.
     pub fn masked(&self) -> Arc<str> {
         self.read().masked.clone()
+    }
+
+    /// The paths that need no login.
+    pub fn unauthenticated(&self) -> Arc<[String]> {
+        self.read().unauthenticated.clone()
     }
 
     /// Puts another generation in force. Nobody looks while `change` works, so that no report is of both.
@@ -106,7 +133,7 @@ impl View {
     }
 
     /// Notes that a newer file was refused.
-    pub fn refuse(&self, why: String) {
+    pub fn refuse(&self, why: Vec<String>) {
         let refused = Some(((self.now)(), why));
         self.generation.write().unwrap_or_else(PoisonError::into_inner).refused = refused;
     }
@@ -140,9 +167,9 @@ impl View {
         report
     }
 
-    /// The same with what was learnt from the cluster, and what this replica is to the others: for people and for JSON. A
-    /// scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
-    pub fn explained(&self) -> Report {
+    /// The same with what was learnt of these systems from the cluster, and what this replica is to the others: for people
+    /// and for JSON. A scrape needs none of it. One that stands by knows nothing of the systems, and says nothing of them.
+    pub fn explained(&self, of: Explained<'_>) -> Report {
         let generation = self.read();
         let mut report = self.report_on(&generation);
         report.refused = generation.refused.as_ref().map(|(at, why)| Refused {
@@ -156,7 +183,12 @@ impl View {
             return report;
         }
         generation.cluster.read(|inventory| {
-            for system in &mut report.systems {
+            let wanted = |system: &&mut SystemReport| match of {
+                Explained::All => true,
+                Explained::Only(name) => *system.declared.name == *name,
+                Explained::None => false,
+            };
+            for system in report.systems.iter_mut().filter(wanted) {
                 let of = |workload: &DeclaredWorkload| LearntOf {
                     workload: workload.name.clone(),
                     facts: learnt(inventory, &workload.reference, &workload.asked()),

@@ -41,7 +41,7 @@ pub use self::server::{BindError, Bound};
 use self::turns::Turns;
 use crate::metrics::to_text_format;
 use crate::reload::Reloader;
-use crate::view::View;
+use crate::view::{Explained, View};
 
 /// The pages load nothing, run nothing, and send their form to us alone.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -172,7 +172,7 @@ impl Costly {
     fn answer(&self, site: &Site, armour: &Armour) -> Answer {
         match self {
             Costly::Metrics { open_metrics } => metrics(site, *open_metrics),
-            Costly::Report => match serde_json::to_string_pretty(&site.view.explained()) {
+            Costly::Report => match serde_json::to_string_pretty(&site.view.explained(Explained::All)) {
                 Ok(json) => Answer {
                     status: StatusCode::OK,
                     content_type: "application/json",
@@ -207,7 +207,12 @@ async fn reload(reloader: &Reloader, method: &Method) -> Answer {
 }
 
 fn people(site: &Site, place: &page::Place, query: &str) -> Answer {
-    let page::Page { found, html } = page::page(place, query, &site.view.explained(), &site.telemetry_path);
+    let of = match place {
+        page::Place::Home if site.view.systems() > page::FEW => Explained::None,
+        page::Place::Home => Explained::All,
+        page::Place::System(name) | page::Place::Check(name, _, _) => Explained::Only(name),
+    };
+    let page::Page { found, html } = page::page(place, query, &site.view.explained(of), &site.telemetry_path);
     let status = if found { StatusCode::OK } else { StatusCode::NOT_FOUND };
     Answer { status, content_type: "text/html; charset=utf-8", body: html.into_string(), allow: READING }
 }

@@ -24,7 +24,7 @@ pub fn check(file: &Path) -> ExitCode {
 pub fn check_both(file: &Path, web: Option<&Path>) -> ExitCode {
     let code = check(file);
     let Some(web) = web else { return code };
-    match Armour::load(Some(web), &[]) {
+    match Armour::load(Some(web)) {
         Ok(_) => {
             say(&format!("{}: fine", web.display()));
             code

@@ -24,8 +24,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         complain(&format!("{}: {error}", config_file.display()));
         return ExitCode::from(BAD_CONFIG);
     }
-    let unauthenticated = &loaded.config.web.unauthenticated;
-    let armour = match Armour::load(web_config_file.as_deref(), unauthenticated) {
+    let armour = match Armour::load(web_config_file.as_deref()) {
         Ok(armour) => Arc::new(armour),
         Err(problems) => {
             complain(&problems.to_string());

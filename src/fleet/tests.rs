@@ -86,10 +86,12 @@ fn fleet(systems: &str) -> (Fleet, View) {
     let generation = Generation {
         declared: Arc::new(declared),
         cluster: ground.tools.cluster.clone(),
+        sightings: ground.tools.sightings.clone(),
         prints: ground.prints.clone(),
         shard: None,
         loaded: clock::now(),
         masked: Arc::from(""),
+        unauthenticated: Arc::from([]),
         refused: None,
     };
     let view = View::new(generation, ledger, leadership, clock::now);

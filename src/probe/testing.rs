@@ -21,5 +21,6 @@ pub(crate) fn tools() -> Tools {
         own_requests: OwnRequests::default(),
         slots: Slots::new(1),
         cluster: Arc::default(),
+        sightings: Arc::default(),
     }
 }

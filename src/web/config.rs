@@ -32,7 +32,6 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Armour {
     file: Option<PathBuf>,
-    unauthenticated: RwLock<Arc<[String]>>,
     policy: RwLock<Arc<Policy>>,
     seen: Mutex<Seen>,
     bucket: Mutex<Option<Bucket>>,
@@ -74,7 +73,6 @@ impl Default for Armour {
     fn default() -> Self {
         Armour {
             file: None,
-            unauthenticated: RwLock::new(Arc::new([])),
             policy: RwLock::default(),
             seen: Mutex::new(Seen { content: [0; 32], since: Timestamp::UNIX_EPOCH, broken: None }),
             bucket: Mutex::default(),
@@ -84,20 +82,19 @@ impl Default for Armour {
 }
 
 impl Armour {
-    /// Reads the file, if there is one. The paths of `unauthenticated` need no login.
+    /// Reads the file, if there is one.
     ///
     /// # Errors
     ///
     /// Every mistake in it and in the files that it names.
-    pub fn load(file: Option<&Path>, unauthenticated: &[String]) -> Result<Self, Problems> {
-        let armour = Armour { unauthenticated: RwLock::new(unauthenticated.into()), ..Armour::default() };
-        let Some(file) = file else { return Ok(armour) };
+    pub fn load(file: Option<&Path>) -> Result<Self, Problems> {
+        let Some(file) = file else { return Ok(Armour::default()) };
         let (content, raw) = look(file);
         Ok(Armour {
             file: Some(file.to_owned()),
             policy: RwLock::new(Arc::new(raw.and_then(|raw| raw.policy(file))?)),
             seen: Mutex::new(Seen { content, since: clock::now(), broken: None }),
-            ..armour
+            ..Armour::default()
         })
     }
 
@@ -106,16 +103,17 @@ impl Armour {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the paths that need no login.
-    pub fn exempt(&self, unauthenticated: &[String]) {
-        *self.unauthenticated.write().unwrap_or_else(PoisonError::into_inner) = unauthenticated.into();
-    }
-
     /// Whether a request is answered. What needs no login is not counted either, so that a flood of scrapes fails no health
     /// check.
-    pub async fn admit(&self, policy: &Policy, path: &str, authorization: &str, now: Instant) -> Admission {
-        let exempt = self.unauthenticated.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if exempt.iter().any(|prefix| is_below(path, prefix)) {
+    pub async fn admit(
+        &self,
+        policy: &Policy,
+        unauthenticated: &[String],
+        path: &str,
+        authorization: &str,
+        now: Instant,
+    ) -> Admission {
+        if unauthenticated.iter().any(|prefix| is_below(path, prefix)) {
             return Admission::Granted;
         }
         if !self.has_token(policy, now) {

@@ -17,6 +17,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub use self::home::FEW;
 use self::links::Choice;
 pub use self::links::Place;
 use crate::report::{Happened, Refused, Replica, Report};
@@ -168,9 +169,9 @@ fn newer_file_refused(refused: &Refused) -> Markup {
             p {
                 strong { "▲ " } "The newest configuration file was refused at " time datetime=(refused.at) { (stamp(&refused.at)) }
                 "; the one that was loaded at " time datetime=(refused.in_force_since) { (stamp(&refused.in_force_since)) }
-                " stays in force."
+                " stays in force. A mended file is taken by itself."
             }
-            ul { @for mistake in refused.why.lines() { li { (mistake) } } }
+            ul { @for mistake in &refused.why { li { (mistake) } } }
         }
     }
 }

@@ -280,8 +280,9 @@ async fn handle(
     let request = request.map(drop);
     let Shared { house, armour, sending } = &*shared;
     let policy = armour.policy();
-    let admission =
-        armour.admit(&policy, request.uri().path(), header(&request, AUTHORIZATION), Instant::now()).await;
+    let unauthenticated = house.site.view.unauthenticated();
+    let (path, authorization) = (request.uri().path(), header(&request, AUTHORIZATION));
+    let admission = armour.admit(&policy, &unauthenticated, path, authorization, Instant::now()).await;
     let gzip = negotiate::accepts_gzip(header(&request, ACCEPT_ENCODING));
     let mut response = match admission {
         Admission::Granted => house.answer(&request).await,

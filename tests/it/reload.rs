@@ -196,7 +196,8 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_everywhere() {
     assert_eq!(systems(exporter).await, ["orders"]);
     assert_eq!(exporter.get("/config").await.text(), shown);
     let refused = &exporter.report().await["configuration_refused"];
-    assert!(refused["why"].as_str().is_some_and(|why| why.contains(&place)), "{refused}");
+    let mistakes = refused["why"].as_array().expect("a list");
+    assert!(mistakes.len() == 4 && mistakes[0].as_str().is_some_and(|why| why.contains(&place)), "{refused}");
     let page = exporter.get("/").await.text();
     assert!(page.contains("newest configuration file was refused") && page.contains(&place), "{page}");
     assert!(exporter.log().contains(&place), "{}", exporter.log());
@@ -337,4 +338,27 @@ async fn only_post_asks_for_a_reload() {
     assert!(!running.exporter.log().contains("was loaded"));
     let reply = running.exporter.post("/metrics").await;
     assert_eq!((reply.status, reply.header("allow")), (405, "GET, HEAD"));
+}
+
+#[tokio::test]
+async fn what_needs_no_login_follows_the_file() {
+    let (app, _app) = app().await;
+    let dir = scratch_dir("reload-login");
+    let (path, web) = (dir.join("dr.yaml"), dir.join("web.yml"));
+    let hash = bcrypt::hash("right", 4).expect("a hash");
+    std::fs::write(&web, format!("basic_auth_users: {{alice: {hash}}}\n"))
+        .expect("write the web configuration");
+    let systems = file(app, &[("orders", "1s")]);
+    std::fs::write(&path, &systems).expect("write the file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
+    command.arg("--config.file").arg(&path).arg("--web.config.file").arg(&web);
+    command.args(["--web.listen-address", "127.0.0.1:0"]);
+    let exporter = Exporter::start_command(command, &dir).await;
+    let are = async |expected: [u16; 2]| {
+        let statuses = [exporter.get("/-/ready").await.status, exporter.get("/metrics").await.status];
+        if statuses == expected { Ok(()) } else { Err(format!("{statuses:?}")) }
+    };
+    eventually("the health check needs no login", 10 * SECOND, async || are([200, 401]).await).await;
+    replace(&path, &format!("{systems}web: {{unauthenticated: [/metrics]}}\n"));
+    eventually("the other one needs none", NOTICED, async || are([401, 200]).await).await;
 }

@@ -8,8 +8,8 @@ use super::{Content, system};
 use crate::model::Verdict;
 use crate::report::{Report, SystemReport};
 
-/// So many systems are shown in full.
-const FEW: usize = 3;
+/// So many systems are shown in full on the front page.
+pub const FEW: usize = 3;
 /// So much of a sentence is in the list; the system's page has all of it.
 const SENTENCE: usize = 220;
 /// The order in which verdicts are looked at.
@@ -37,9 +37,9 @@ pub fn standing_by() -> Markup {
 
 fn nothing() -> Markup {
     html! {
-        h2 { "No system is configured." }
-        p { "The exporter runs and watches nothing. Name the systems of this site under " code { "systems" }
-            " in the configuration file (with shards: none of them falls to this one); " a href="/config" { "the configuration as it was loaded" } " shows what it has." }
+        h2 { "No system falls to this shard." }
+        p { "The exporter runs and watches nothing: by their names, all systems of " a href="/config" { "the configuration" }
+            " fall to other shards. Nothing is wrong with that." }
     }
 }
 

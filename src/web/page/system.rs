@@ -9,7 +9,7 @@ use super::words::{
 use super::{Content, plot};
 use crate::discovery::learnt::Learnt;
 use crate::ledger::Episode;
-use crate::model::{Check, Outcome, Status, Verdict, ago, length};
+use crate::model::{Check, Outcome, Role, Status, Verdict, ago, length};
 use crate::report::{
     Against, CheckReport, LearntOf, Report, SurfaceReport, SystemReport, check_in_words, runbook,
 };
@@ -43,7 +43,13 @@ pub fn card(report: &Report, system: &SystemReport, whole: bool) -> Markup {
                 (badge(system.verdict)) " "
                 @if whole { (name) } @else { a href=(of_system(name)) { (name) } }
             }
-            p.meta { (since(now, system.since)) ". A " (system.declared.strategy.as_str().replace('_', " ")) " " (system.role) "." }
+            p.meta {
+                (since(now, system.since)) "."
+                // What was promised for a failover says nothing of a site that is retired.
+                @if system.role != Role::Retired {
+                    " A " (system.declared.strategy.as_str().replace('_', " ")) " " (system.role) "."
+                }
+            }
             p.sentence { (system.sentence) }
             (what_to_do(report, system))
             (reasons(report, system))

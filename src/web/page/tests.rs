@@ -153,7 +153,7 @@ fn the_states_without_an_incident_have_their_words() {
     let empty = crate::report::report(&nobody.into(), &opened().read(), now());
     let empty = text("/", &empty);
     is_sound(&empty);
-    must_say(&empty, &["No system is configured.", "href=\"/config\""]);
+    must_say(&empty, &["No system falls to this shard.", "href=\"/config\""]);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn what_comes_from_outside_is_escaped_and_linked() {
     site.systems[0].name = hostile.into();
     site.systems[0].surfaces[0].name = hostile.into();
     let mut report = crate::report::report(&site.into(), &ledger.read(), now());
-    report.refused = Some(Refused { at: now(), why: hostile.to_owned(), in_force_since: now() });
+    report.refused = Some(Refused { at: now(), why: vec![hostile.to_owned()], in_force_since: now() });
     let places = [
         Place::Home,
         Place::System(hostile.to_owned()),
@@ -312,7 +312,8 @@ fn what_comes_from_outside_is_escaped_and_linked() {
 fn a_refused_file_stands_above_everything() {
     let mut report = report_on(&incident(), 0);
     assert!(!text("/", &report).contains("class=\"banner\""));
-    report.refused = Some(Refused { at: now(), why: "dr.yaml:3:1: wrong".to_owned(), in_force_since: now() });
+    report.refused =
+        Some(Refused { at: now(), why: vec!["dr.yaml:3:1: wrong".to_owned()], in_force_since: now() });
     for path in ["/", "/systems/orders"] {
         let page = text(path, &report);
         let place = |text: &str| page.find(text).expect("it is there");
