@@ -87,8 +87,9 @@ impl Watched {
             "ready after {:?}, metrics after {:?}, a probe after {gap:?} at most",
             slowest[0], slowest[1]
         );
-        assert!(slowest[0] < SECOND && slowest[1] < 4 * SECOND, "{slowest:?}");
-        assert!(gap < 5 * SECOND / 2, "what is asked every second was not asked for {gap:?}");
+        // With room for a machine that floods itself: without turns it was 47 s.
+        assert!(slowest[0] < 4 * SECOND && slowest[1] < 8 * SECOND, "{slowest:?}");
+        assert!(gap < 5 * SECOND, "what is asked every second was not asked for {gap:?}");
     }
 }
 
@@ -115,7 +116,12 @@ impl Drop for Flood {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            drop(thread.join());
+            let ended = thread.join();
+            // One panic is enough; a second one would abort the whole suite.
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "a client of the flood has seen what it must not see"
+            );
         }
     }
 }
@@ -220,7 +226,8 @@ async fn floods_of_heads_bodies_and_connections_take_neither_memory_nor_time() {
     // A client that was made to make room asks again.
     watched
         .holds(5 * SECOND, async |path| {
-            for _ in 0..20 {
+            let began = Instant::now();
+            while began.elapsed() < 4 * SECOND {
                 if let Ok(reply) = exporter.try_get(path, &[]).await {
                     return reply.status;
                 }
