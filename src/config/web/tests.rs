@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-
+use http::header::STRICT_TRANSPORT_SECURITY;
 const EXAMPLE: &str = include_str!("../../../docs/web-config.example.yml");
 const HASH: &str = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
 
