@@ -60,6 +60,8 @@ async fn main() -> ExitCode {
         eprintln!("there is no section `{unknown}`: {}", names.join(", "));
         return ExitCode::FAILURE;
     }
+    // It installs the provider of TLS that every other client needs, too.
+    lab::http::client();
     let titles = SECTIONS.map(|(_, title)| title);
     let target = Target::start();
     let mut missed = Vec::new();
