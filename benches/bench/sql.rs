@@ -73,12 +73,11 @@ fn databases(node: &Pg) -> String {
 fn probes(node: &Pg) -> String {
     let mut probe = format!(
         "probe {{ name: \"sql\" type: SQL interval_msec: 1000 timeout_msec: 1000\n\
-         sql_probe {{ flavor: POSTGRES query: \"select 1\" connection_string: \"host={} port={} user=app password={} \
+         sql_probe {{ flavor: POSTGRES query: \"select 1\" connection_string: \"user=app password={} \
          dbname=orders sslmode=disable application_name=@target.name@\" }}\ntargets {{\n",
-        node.host(),
-        node.port(),
         Pg::password("app")
     );
+    // It takes host and port from its targets, and refuses them in the string.
     for n in 0..DATABASES {
         writeln!(probe, "endpoint {{ name: \"d{n}\" ip: \"{}\" port: {} }}", node.host(), node.port())
             .expect("write to a string");
