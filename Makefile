@@ -16,9 +16,11 @@ mutants: ## change every alert rule in every known way; report how many changes 
 lab: ## install and build the real components of the lab (fast when all is there)
 	tests/lab/install
 
-bench: ## what watching a cluster costs, beside kube-state-metrics (10 minutes, the first time 20); writes docs/benchmarks.md
+bench: ## what dr-exporter costs, beside its peers; writes docs/benchmarks.md (15 minutes, the first time 40); ONLY=http,sql for some of it
 	tests/lab/install bench
-	cargo bench --locked --bench cluster
+	cargo build --locked --release
+	install -D $(or $(CARGO_TARGET_DIR),target)/release/dr-exporter $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter
+	DR_EXPORTER=$(abspath $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter) ONLY='$(ONLY)' cargo bench --locked --profile dev --bench bench
 
 lint: ## formatting and clippy, as CI judges them
 	cargo fmt --check

@@ -276,8 +276,10 @@ impl Record {
         if self.last.as_ref().is_none_or(|last| last.outcome != *outcome) {
             self.outcome_since = Some(*finished);
         }
-        let brief =
-            Brief { outcome: *outcome, finished: *finished, took: *took, detail: Arc::from(detail.as_str()) };
+        // Sixty runs mostly end with the same sentence: it is kept once.
+        let before = self.recent.back().map(|before| &before.detail).filter(|before| ***before == **detail);
+        let detail = before.cloned().unwrap_or_else(|| Arc::from(detail.as_str()));
+        let brief = Brief { outcome: *outcome, finished: *finished, took: *took, detail };
         if outcome.reason().is_some() {
             self.remember(&brief);
         }

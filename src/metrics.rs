@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 mod collect;
+mod labels;
 mod process;
 mod text;
 
@@ -50,9 +51,11 @@ struct Once(Mutex<Option<(Report, Own)>>);
 ///
 /// Never in practice: writing into a `String` does not fail.
 pub fn open_metrics(report: Report, own: Own) -> Result<String, fmt::Error> {
+    let checks: usize = report.systems.iter().map(|system| system.checks.len()).sum();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Once(Mutex::new(Some((report, own))))));
-    let mut text = String::with_capacity(64 * 1024);
+    // Room for two dozen lines a check, so that nothing is copied while it grows.
+    let mut text = String::with_capacity(16 * 1024 + checks * 3 * 1024);
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }

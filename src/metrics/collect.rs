@@ -6,14 +6,13 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
+use super::labels::Labels;
 use super::{Own, catalogue as c};
 use crate::discovery::cluster::WATCH_HEALTHY;
 use crate::ledger::Histogram;
 use crate::model::{Check, Metric, Role, Shape, Status, Verdict, seconds};
 use crate::report::{CheckReport, Report, SystemReport};
 use crate::shard::Shard;
-
-type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 enum Value<'a> {
     Number(f64),
@@ -38,7 +37,7 @@ pub(super) fn encode(
     families.of_site(report);
     families.of_ourselves(report, own);
     if let Some((shard, shards)) = &shard {
-        families.add(&c::SHARD_INFO, vec![("shard", shard), ("shards", shards)], 1.0);
+        families.add(&c::SHARD_INFO, Labels::of(&[("shard", shard), ("shards", shards)]), 1.0);
     }
     let known = if own.leads { report.systems.as_slice() } else { &[] };
     if own.leads {
@@ -72,7 +71,7 @@ fn encode_family(
         if labels.is_empty() {
             encode_value(value, metric.shape, &mut family)?;
         } else {
-            encode_value(value, metric.shape, &mut family.encode_family(&labels.as_slice())?)?;
+            encode_value(value, metric.shape, &mut family.encode_family(labels)?)?;
         }
     }
     Ok(())
@@ -109,11 +108,11 @@ impl<'a> Families<'a> {
         let declared = &report.declared;
         self.add(
             &c::SITE_INFO,
-            vec![
+            Labels::of(&[
                 ("site", &declared.site),
                 ("site_region", &declared.region),
                 ("declared_role", declared.role.as_str()),
-            ],
+            ]),
             1.0,
         );
     }
@@ -130,43 +129,44 @@ impl<'a> Families<'a> {
         if let Some(verified) = identity {
             self.flag(
                 &crate::probe::site_identity::VERIFIED,
-                vec![("site", &report.declared.site)],
+                Labels::of(&[("site", &report.declared.site)]),
                 verified,
             );
         }
         for (reason, count) in &report.gaps {
-            self.add(&c::CHECK_GAPS, vec![("reason", reason.as_str())], *count as f64);
+            self.add(&c::CHECK_GAPS, Labels::of(&[("reason", reason.as_str())]), *count as f64);
         }
     }
 
     fn of_ourselves(&mut self, report: &Report, own: &Own) {
         let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, watches, process } = own;
         let planned: usize = report.systems.iter().map(|system| system.checks.len()).sum();
-        self.add(&c::BUILD_INFO, vec![("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        self.flag(&c::CONFIG_SUCCESS, vec![], *config_ok);
-        self.add(&c::CONFIG_TIME, vec![], *config_loaded);
-        self.flag(&c::LEADER, vec![], *leads);
-        self.add(&c::SCHEDULER_LAG, vec![], *scheduler_lag);
-        self.add(&c::CHECKS_PLANNED, vec![], planned as f64);
+        self.add(&c::BUILD_INFO, Labels::of(&[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+        self.flag(&c::CONFIG_SUCCESS, Labels::default(), *config_ok);
+        self.add(&c::CONFIG_TIME, Labels::default(), *config_loaded);
+        self.flag(&c::LEADER, Labels::default(), *leads);
+        self.add(&c::SCHEDULER_LAG, Labels::default(), *scheduler_lag);
+        self.add(&c::CHECKS_PLANNED, Labels::default(), planned as f64);
         for (resource, healthy) in watches {
-            self.flag(&WATCH_HEALTHY, vec![("resource", resource.as_str())], *healthy);
+            self.flag(&WATCH_HEALTHY, Labels::of(&[("resource", resource.as_str())]), *healthy);
         }
         if let Some(process) = process {
-            self.add(&c::PROCESS_CPU, vec![], process.cpu_seconds);
-            self.add(&c::PROCESS_RESIDENT, vec![], process.resident_bytes);
-            self.add(&c::PROCESS_VIRTUAL, vec![], process.virtual_bytes);
-            self.add(&c::PROCESS_OPEN_FDS, vec![], process.open_fds);
-            self.add(&c::PROCESS_START, vec![], process.started);
+            self.add(&c::PROCESS_CPU, Labels::default(), process.cpu_seconds);
+            self.add(&c::PROCESS_RESIDENT, Labels::default(), process.resident_bytes);
+            self.add(&c::PROCESS_VIRTUAL, Labels::default(), process.virtual_bytes);
+            self.add(&c::PROCESS_OPEN_FDS, Labels::default(), process.open_fds);
+            self.add(&c::PROCESS_START, Labels::default(), process.started);
             if let Some(max) = process.max_fds {
-                self.add(&c::PROCESS_MAX_FDS, vec![], max);
+                self.add(&c::PROCESS_MAX_FDS, Labels::default(), max);
             }
         }
     }
 
     fn of_system(&mut self, report: &'a Report, system: &'a SystemReport) {
         let (site, name) = (&*report.declared.site, &*system.declared.name);
-        let own = || vec![("site", site), ("system", name)];
-        let with = |label, value: &'a str| vec![("site", site), ("system", name), (label, value)];
+        let labels = Labels::of(&[("site", site), ("system", name)]);
+        let own = || labels.clone();
+        let with = |label, value: &'a str| labels.with(label, value);
         for verdict in Verdict::ALL {
             self.flag(&c::VERDICT, with("verdict", verdict.as_str()), *verdict == system.verdict);
         }
@@ -179,12 +179,12 @@ impl<'a> Families<'a> {
         against.sort_unstable();
         against.dedup();
         for (check, reason) in against {
-            let labels = vec![
+            let labels = Labels::of(&[
                 ("site", site),
                 ("system", name),
                 ("check", check.as_str()),
                 ("reason", reason.as_str()),
-            ];
+            ]);
             self.add(&c::VERDICT_REASON, labels, 1.0);
         }
         self.flag(&c::HEALTHY_BUT_UNUSABLE, own(), system.healthy_but_unusable);
@@ -218,19 +218,14 @@ impl<'a> Families<'a> {
 
     fn of_check(&mut self, report: &'a Report, check: &'a CheckReport) {
         let (site, key, record) = (&*report.declared.site, &check.key, &check.record);
-        let own = || {
-            vec![
-                ("site", site),
-                ("system", &*key.system),
-                ("check", key.check.as_str()),
-                ("target", &*key.target),
-            ]
-        };
-        let with = |label, value: &'static str| {
-            let mut labels = own();
-            labels.push((label, value));
-            labels
-        };
+        let labels = Labels::of(&[
+            ("site", site),
+            ("system", &key.system),
+            ("check", key.check.as_str()),
+            ("target", &key.target),
+        ]);
+        let own = || labels.clone();
+        let with = |label, value: &'static str| labels.with(label, value);
         for status in Status::ALL {
             self.flag(&c::CHECK_STATUS, with("status", status.as_str()), *status == check.status);
         }
@@ -243,9 +238,9 @@ impl<'a> Families<'a> {
             self.add(&c::CHECK_FAILURES, with("reason", reason.as_str()), *count as f64);
         }
         let fact_labels = |labels: &'a [(&'static str, String)]| {
-            let mut all: Labels<'a> = vec![("site", site), ("system", &*key.system)];
+            let mut all = vec![("site", site), ("system", &*key.system)];
             all.extend(labels.iter().map(|(name, value)| (*name, value.as_str())));
-            all
+            Labels::of(&all)
         };
         for (fact, value) in record.facts(report.at) {
             self.add(fact.metric, fact_labels(&fact.labels), value);

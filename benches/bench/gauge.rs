@@ -22,25 +22,6 @@ const POLL: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(30);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-// === impl Cost ===
-
-impl Cost {
-    /// The middle of each number.
-    pub fn middle(costs: &[Self]) -> Self {
-        fn of<T: PartialOrd>(costs: &[Cost], number: impl Fn(&Cost) -> T) -> T {
-            let mut all: Vec<T> = costs.iter().map(number).collect();
-            all.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
-            all.swap_remove(all.len() / 2)
-        }
-        Self {
-            peak: of(costs, |cost| cost.peak),
-            resident: of(costs, |cost| cost.resident),
-            cpu: of(costs, |cost| cost.cpu),
-            known: of(costs, |cost| cost.known),
-        }
-    }
-}
-
 /// Waits until the process does next to nothing, a tenth of a processor at most; no longer than half a minute.
 pub async fn rest(pid: i32) {
     for _ in 0..30 {
@@ -82,16 +63,17 @@ pub async fn measure(name: &str, pid: i32, knows: impl AsyncFn() -> Result<(), S
     cost
 }
 
-/// The version in the go.mod of a component of the lab.
-pub fn version_of(component: &str) -> String {
+/// The version of a Go module in the go.mod of a component of the lab.
+pub fn version_of(component: &str, module: &str) -> String {
     let file = run::repository().join("tests/lab").join(component).join("go.mod");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("k8s.io/{component}/v2 v")));
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{module} v")));
     line.and_then(|rest| rest.split(' ').next()).expect("a version").to_owned()
 }
 
-/// User and system time of all its threads, in hundredths of a second as the kernel counts them for us.
-fn cpu_of(pid: i32) -> Duration {
+/// User and system time of all its threads, in hundredths of a second as the kernel counts them for us. One that has
+/// ended and was not waited for still has them.
+pub fn cpu_of(pid: i32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process that lives");
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
     // The fields 14 and 15 of proc_pid_stat(5), where the state behind the name is field 3.
@@ -100,9 +82,15 @@ fn cpu_of(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn mebibytes(pid: i32, field: &str) -> f64 {
+/// A line of `/proc/PID/status` in MiB: `VmHWM:` is the peak, `VmRSS:` what is resident now.
+pub fn mebibytes(pid: i32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that lives");
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
     let kibibytes: f64 = line.split_whitespace().next().expect("a number").parse().expect("a number");
     kibibytes / 1024.0
+}
+
+/// Puts a process with all its threads on these processors.
+pub fn pin(pid: i32, processors: &str) {
+    run::run(std::process::Command::new("taskset").args(["-a", "-c", "-p", processors, &pid.to_string()]));
 }
