@@ -196,7 +196,7 @@ fn durations_are_those_of_go() {
         ("1e3s", None),
         ("", None),
     ] {
-        let found = scalar::parse_go_duration(text).map(|span| span.as_secs_f64());
+        let found = crate::config::scalar::parse_go_duration(text).map(|span| span.as_secs_f64());
         assert_eq!(found, expected, "{text}");
     }
 }
