@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs Debian or Ubuntu with Rust (and root or sudo once), and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help test mutants lab bench lint fmt docs preview pictures deny deploy-check ci demo clean-lab
+.PHONY: help test mutants fuzz lab bench lint fmt docs preview pictures deny deploy-check ci demo clean-lab
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dr-exporter-lab
 
@@ -21,6 +21,10 @@ bench: ## what dr-exporter costs, beside its peers; writes docs/benchmarks.md (1
 	cargo build --locked --release
 	install -D $(or $(CARGO_TARGET_DIR),target)/release/dr-exporter $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter
 	DR_EXPORTER=$(abspath $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter) ONLY='$(ONLY)' cargo bench --locked --profile dev --bench bench
+
+SECONDS ?= 60
+fuzz: ## mutate what comes from outside, SECONDS (60) for each target (the first build takes minutes)
+	fuzz/run $(SECONDS)
 
 lint: ## formatting and clippy, as CI judges them
 	cargo fmt --check
