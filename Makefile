@@ -18,8 +18,8 @@ lab: ## install and build the real components of the lab (fast when all is there
 
 bench: ## what dr-exporter costs, beside its peers; writes docs/benchmarks.md (15 minutes, the first time 40); ONLY=http,sql for some of it
 	tests/lab/install bench
-	cargo build --locked --release
-	install -D $(or $(CARGO_TARGET_DIR),target)/release/dr-exporter $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter
+	cargo build --locked --profile dist
+	install -D $(or $(CARGO_TARGET_DIR),target)/dist/dr-exporter $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter
 	DR_EXPORTER=$(abspath $(or $(CARGO_TARGET_DIR),target)/bench/dr-exporter) ONLY='$(ONLY)' cargo bench --locked --profile dev --bench bench
 
 SECONDS ?= 60

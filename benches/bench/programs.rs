@@ -62,7 +62,7 @@ pub fn on(processors: Option<&str>, program: &Path) -> Command {
     }
 }
 
-/// The program that `cargo build --release` made, and not the one that Cargo builds beside a benchmark: that one has
+/// The program that `cargo build --profile dist` made, as it is published, and not the one that Cargo builds beside a benchmark: that one has
 /// the features of the tests.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<std::path::PathBuf> = OnceLock::new();
