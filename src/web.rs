@@ -6,7 +6,7 @@
 //! | `GET /systems/<name>` | the page of one system |
 //! | `GET /systems/<name>/<check>/<target>` | the page of one check |
 //! | `GET /metrics` (or `--web.telemetry-path`) | OpenMetrics, text 0.0.4 by default |
-//! | `GET /api/v1/report` | the same as JSON |
+//! | `GET /api/v1/report` | the same as JSON; with `?view=peer` no more of it than the exporter of another site reads |
 //! | `GET /config` | the loaded configuration, secrets masked |
 //! | `GET /dr-ready/<system>` | 200 and `DR_READY` only if the system is usable now, else 503 and why |
 //! | `GET /-/healthy` | 200 while the process serves |
@@ -37,7 +37,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 pub use self::config::Armour;
 pub use self::server::{BindError, Bound};
 use crate::metrics::to_text_format;
+use crate::probe::peer;
 use crate::reload::Reloader;
+use crate::report::ForPeer;
 use crate::view::View;
 
 /// The pages load nothing, run nothing, and send their form to us alone.
@@ -78,7 +80,7 @@ async fn answer(site: &Site, armour: &Armour, request: &Request<()>) -> Answer {
     }
     match request.uri().path() {
         path if path == site.telemetry_path => metrics(site, header(request, ACCEPT)),
-        "/api/v1/report" => match serde_json::to_string_pretty(&site.view.explained()) {
+        "/api/v1/report" => match report(&site.view, request.uri().query()) {
             Ok(json) => Answer {
                 status: StatusCode::OK,
                 content_type: "application/json",
@@ -101,6 +103,13 @@ async fn answer(site: &Site, armour: &Armour, request: &Request<()>) -> Answer {
             (None, None) => Answer::plain(StatusCode::NOT_FOUND, "nothing is here; see /"),
         },
     }
+}
+
+/// Everything, indented for people; or what the exporter of another site reads.
+fn report(view: &View, query: Option<&str>) -> serde_json::Result<String> {
+    let report = view.explained();
+    let for_peer = query.unwrap_or_default().split('&').any(|part| part == peer::VIEW);
+    if for_peer { serde_json::to_string(&ForPeer(&report)) } else { serde_json::to_string_pretty(&report) }
 }
 
 /// The one answer that is waited for.

@@ -116,6 +116,9 @@ impl<'a> Families<'a> {
             ],
             1.0,
         );
+        for peer in &declared.peers {
+            self.add(&crate::probe::peer::EXPECTED, vec![("site", &declared.site), ("peer_site", peer)], 1.0);
+        }
     }
 
     fn of_findings(&mut self, report: &'a Report) {

@@ -34,6 +34,7 @@ pub const fn of_check(check: Check) -> &'static str {
         | Check::Replication
         | Check::SplitBrain
         | Check::DbSettings
+        | Check::Heartbeat
         | Check::CloudDatabase
         | Check::DnsFailover
         | Check::Certificate
