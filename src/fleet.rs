@@ -255,6 +255,7 @@ impl Fleet {
         }
         let known: BTreeSet<Arc<str>> = declared.systems.iter().map(|system| system.name.clone()).collect();
         self.places.retain(|system, _| known.contains(system));
+        self.ground.tools.sightings.keep_told_of(|site| declared.peers.iter().any(|peer| **peer == *site));
         let (view, masked) = (self.view.clone(), Arc::from(loaded.masked_yaml()));
         view.replace(|| {
             let ledger = view.ledger();

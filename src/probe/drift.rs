@@ -114,19 +114,35 @@ pub fn compare(subjects: &[String], ours: Side<'_>, theirs: Side<'_>) -> Compari
     let mut all = Comparison::default();
     let wanted = |print: &&Fingerprint| print.subject == CLUSTER || subjects.contains(&print.subject);
     for print in ours.prints.iter().filter(wanted) {
-        let subject = ours.site.neutral(&print.subject);
-        let other = theirs
-            .prints
-            .iter()
-            .find(|other| other.kind == print.kind && theirs.site.neutral(&other.subject) == subject);
-        match other {
+        match twin(print, ours, theirs) {
             Some(other) => all.add(print, other),
-            None => {
-                all.unknown(print, "the peer says nothing of it: is it in its configuration?");
-            }
+            None => all.unknown(print, "the peer says nothing of it: is it in its configuration?"),
         }
     }
     all
+}
+
+/// What the other site has of the same: under the same name, with the names of the sites for each other; else the only one
+/// there that differs by its namespace only.
+fn twin<'t>(print: &Fingerprint, ours: Side<'_>, theirs: Side<'t>) -> Option<&'t Fingerprint> {
+    let of_kind = || theirs.prints.iter().filter(|other| other.kind == print.kind);
+    let subject = ours.site.neutral(&print.subject);
+    if let Some(exact) = of_kind().find(|other| theirs.site.neutral(&other.subject) == subject) {
+        return Some(exact);
+    }
+    let bare = without_namespace(&print.subject)?;
+    let alike = |subject: &str| without_namespace(subject) == Some(bare);
+    let here = ours.prints.iter().filter(|other| other.kind == print.kind && alike(&other.subject)).count();
+    let mut there = of_kind().filter(|other| alike(&other.subject));
+    let only = there.next().filter(|_| there.next().is_none());
+    only.filter(|_| here == 1)
+}
+
+/// Kind and name of a workload.
+fn without_namespace(subject: &str) -> Option<(&str, &str)> {
+    let (kind, rest) = subject.split_once(' ')?;
+    let (_, name) = rest.split_once('/')?;
+    Some((kind, name))
 }
 
 /// The answer, with how many objects are in which state.
@@ -166,10 +182,10 @@ pub fn judge(
         |state: &str| -> usize { counts.iter().filter(|((_, of), _)| *of == state).map(|(_, n)| n).sum() };
     let mut notes = String::new();
     if total("settling") > 0 {
-        notes += &format!("; {} differ for less than {after}", objects(total("settling")));
+        notes += &format!("; differing for less than {after}: {}", objects(total("settling")));
     }
     if total("ignored") > 0 {
-        notes += &format!("; {} may differ", objects(total("ignored")));
+        notes += &format!("; may differ: {}", objects(total("ignored")));
     }
     if let Some(Unknown { kind, subject, why }) = comparison.unknown.first() {
         notes += &format!("; {kind} of {subject} cannot be compared: {}", shown(why));

@@ -5,6 +5,7 @@ mod cluster;
 mod dashboards;
 mod database;
 mod demo;
+mod drift;
 mod heartbeat;
 #[path = "../lab/lab.rs"]
 mod lab;

@@ -143,7 +143,7 @@ fn t16_a_rotated_credential_has_time_to_arrive() {
     };
     let answer = after(14, &[], &secrets("old"), &secrets("new"));
     assert_eq!(answer.outcome, Outcome::Pass);
-    assert_eq!(answer.detail, "the same at primary-east: 1 object; 1 object differ for less than 15m");
+    assert_eq!(answer.detail, "the same at primary-east: 1 object; differing for less than 15m: 1 object");
     assert_eq!(count(&answer, "secrets", "settling"), 1.0);
     assert_eq!(after(15, &[], &secrets("old"), &secrets("new")).outcome, Outcome::Fail(Reason::WrongValue));
 }
@@ -237,4 +237,25 @@ fn equal_sites_by_the_same_key_are_the_same() {
     assert_ne!(key("a"), key("b"));
     let ours = configuration(&[("variable api/A", "1")]);
     assert_eq!(after(60, &[], &ours, &ours.clone()).outcome, Outcome::Pass);
+}
+
+#[test]
+fn a_workload_in_another_namespace_is_found_where_it_is_the_only_one() {
+    let of = |namespace: &str, name: &str| {
+        print(
+            FingerprintKind::Configuration,
+            &format!("Deployment {namespace}/{name}"),
+            &[("variable api/A", "1")],
+        )
+    };
+    let look = |ours: &[Fingerprint], theirs: &[Fingerprint]| {
+        let here = Side { prints: ours, site: HERE };
+        let there = Side { prints: theirs, site: THERE };
+        let Comparison { differ, unknown, same } = compare(&[ours[0].subject.clone()], here, there);
+        (same, differ.len(), unknown.len())
+    };
+    assert_eq!(look(&[of("west", "api")], &[of("east", "worker"), of("east", "api")]), (1, 0, 0));
+    assert_eq!(look(&[of("west", "api")], &[of("east", "api"), of("staging", "api")]), (0, 0, 1));
+    assert_eq!(look(&[of("west", "api"), of("staging", "api")], &[of("east", "api")]), (0, 0, 1));
+    assert_eq!(look(&[of("west", "api")], &[of("east", "worker")]), (0, 0, 1));
 }
