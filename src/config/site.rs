@@ -214,6 +214,8 @@ pub struct Peer {
     pub authorization: Option<SecretSource>,
     /// User and password, as its own `--web.config.file` asks for them; instead of `authorization`.
     pub basic_auth: Option<Credentials>,
+    /// A certificate to show, where its own `--web.config.file` asks clients for one.
+    pub client_certificate: Option<ClientCertificate>,
     /// How what the two sites run is compared.
     pub drift: DriftRules,
     /// Time from run to run; default: `defaults.interval`.
@@ -222,6 +224,17 @@ pub struct Peer {
     pub timeout: Option<Span>,
     /// How many attempts must pass; default: `defaults.attempts`.
     pub attempts: Option<Attempts>,
+}
+
+/// A certificate that a client shows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["cert_file", "key_file"]))]
+pub struct ClientCertificate {
+    /// Path of the certificate with its chain (PEM), read again for every attempt.
+    pub cert_file: PathBuf,
+    /// Path of its key (PEM).
+    pub key_file: PathBuf,
 }
 
 /// How what two sites run is compared.

@@ -156,29 +156,41 @@ impl Heartbeat {
             fault.ours |= self.spec.credentials.is_some() && fault.reason == Reason::Permission;
             fault
         };
-        let looked = driver.drive(client.simple_query(sql::LOOK)).await.map_err(|error| fault(&error))?;
+        let look = sql::look(attempt.left());
+        let looked = driver.drive(client.simple_query(&look)).await.map_err(|error| fault(&error))?;
         let says = |column: usize| {
             looked.iter().find_map(|message| match message {
                 SimpleQueryMessage::Row(row) => row.get(column),
                 _ => None,
             })
         };
-        if says(0) != Some("f") {
-            return Ok(Answer::skipped("nothing is written: the server replays what another one writes"));
-        }
-        if says(1) != Some("off") {
+        let hindrance = if says(sql::REPLAYS) != Some("f") {
+            Some(Answer::skipped("nothing is written: the server replays what another one writes"))
+        } else if says(sql::READ_ONLY) != Some("off") {
             let words =
                 "nothing is written: the server or the login is read-only (`default_transaction_read_only`)";
-            return Ok(Answer::fail(Reason::ReadOnly, words));
+            Some(Answer::fail(Reason::ReadOnly, words))
+        } else {
+            unless_fed.filter(|_| says(sql::FEEDS) != Some("t")).map(|site| {
+                Answer::skipped(format!(
+                    "nothing is written: {site} was not heard, and the server feeds no other one; an old primary that came back looks alike"
+                ))
+            })
+        };
+        if let Some(answer) = hindrance {
+            driver.drive(client.batch_execute("rollback")).await.map_err(|error| fault(&error))?;
+            return Ok(answer);
         }
-        if let (Some(site), false) = (unless_fed, says(2) == Some("t")) {
-            let words = format!(
-                "nothing is written: {site} was not heard, and the server feeds no other one; an old primary that came back looks alike"
-            );
-            return Ok(Answer::skipped(words));
-        }
-        let sql = sql::beat(&self.spec.table, &self.spec.site, attempt.left());
-        let written = driver.drive(client.simple_query(&sql)).await.map_err(|error| fault(&error))?;
+        let beat = sql::beat(&self.spec.table, &self.spec.site);
+        let written = match driver.drive(client.simple_query(&beat)).await {
+            Ok(written) => written,
+            Err(error) => {
+                let fault = fault(&error);
+                // A pooler is not left with a broken transaction; if this fails as well, the first error says more.
+                let _ = driver.drive(client.batch_execute("rollback")).await;
+                return Err(fault);
+            }
+        };
         let is_written = written.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)));
         Ok(if is_written {
             Answer::pass(format!("the row {} of {} was written", self.spec.site, self.spec.table))

@@ -165,6 +165,7 @@ impl Peer {
             tls,
             authorization,
             basic_auth,
+            client_certificate,
             drift: _,
             interval: _,
             timeout: _,
@@ -184,8 +185,10 @@ impl Peer {
             let login = STANDARD.encode(format!("{user}:{}", password.expose()));
             headers.push((AUTHORIZATION, Secret::new(format!("Basic {login}"))));
         }
+        let identity = client_certificate.as_ref().map(|own| (own.cert_file.clone(), own.key_file.clone()));
         Ok(HttpRequest {
             headers,
+            identity,
             ca_files: ca_files(tls.as_ref()),
             cap: CAP,
             ..HttpRequest::get(report_at(&url.0))

@@ -72,10 +72,15 @@ impl Scene {
 
     /// Starts an exporter behind TLS and a login on that port.
     async fn start(&self, name: &str, port: u16, config: &str) -> Exporter {
+        self.start_behind("web.yml", name, port, config).await
+    }
+
+    /// The same behind this web configuration.
+    async fn start_behind(&self, web: &str, name: &str, port: u16, config: &str) -> Exporter {
         let path = self.file(&format!("{name}.yaml"));
         std::fs::write(&path, config).expect("write");
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
-        command.arg("--config.file").arg(path).arg("--web.config.file").arg(self.file("web.yml"));
+        command.arg("--config.file").arg(path).arg("--web.config.file").arg(self.file(web));
         command.args(["--web.listen-address", &format!("127.0.0.1:{port}"), "--log.level", "debug"]);
         Exporter::start_command(command, &scratch_dir(name)).await
     }
@@ -160,6 +165,39 @@ async fn two_exporters_read_each_other_over_tls_with_a_login() {
     for secret in ["wr0ng-c4n4ry", "right\n", "cGVlcjpyaWdodA"] {
         assert!(!everything.contains(secret), "{secret} is told");
     }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_one_is_asked_for() {
+    let scene = Scene::new();
+    let tls = "cert_file: tls.crt, key_file: tls.key, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt";
+    std::fs::write(scene.file("mutual.yml"), format!("tls_server_config: {{{tls}}}\n")).expect("write");
+    let port = free_port(LOCALHOST);
+    let east = site("primary-east", "us-east-1", "primary", "");
+    let _east = scene.start_behind("mutual.yml", "east", port, &east).await;
+    let west = |more: &str| {
+        let ca = scene.file("ca.crt").display().to_string();
+        let url = format!("https://127.0.0.1:{port}");
+        let peer =
+            format!("peers: [{{site: primary-east, url: \"{url}\", tls: {{ca_file: \"{ca}\"}}{more}}}]\n");
+        site("dr-west", "us-west-2", "standby", &peer)
+    };
+    let (cert, key) =
+        (scene.file("tls.crt").display().to_string(), scene.file("tls.key").display().to_string());
+    let shown = west(&format!(", client_certificate: {{cert_file: \"{cert}\", key_file: \"{key}\"}}"));
+    let shown = Exporter::start(&shown).await;
+    ends(&shown, "primary-east", "pass", Value::Null).await;
+    let without = Exporter::start(&west("")).await;
+    eventually("it is not let in", 8 * SECOND, async || {
+        let report = without.report().await;
+        let stand = |reason: &str| stands(&report, "primary-east", "unknown", &json!(reason));
+        stand("tls").or_else(|_| stand("certificate"))
+    })
+    .await;
+    let missing = west(", client_certificate: {cert_file: /no/such, key_file: /no/key}");
+    let missing = Exporter::start(&missing).await;
+    let words = ends(&missing, "primary-east", "unknown", json!("misconfigured")).await;
+    assert!(words.contains("/no/such"), "{words}");
 }
 
 #[tokio::test]

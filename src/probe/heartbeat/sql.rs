@@ -2,17 +2,28 @@
 
 use std::time::Duration;
 
-/// What the server is before anything is written to it.
-pub const LOOK: &str = "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
-     exists (select from pg_catalog.pg_stat_replication)";
+/// The columns of [`look`]: replays, may not write, feeds another one.
+pub const REPLAYS: usize = 3;
+/// See [`REPLAYS`].
+pub const READ_ONLY: usize = 4;
+/// See [`REPLAYS`].
+pub const FEEDS: usize = 5;
 
-/// One beat: a transaction of its own, in which the server is asked once more whether it replays, that waits for nobody's
-/// lock and for no synchronous standby. The time is the server's.
-pub fn beat(table: &str, site: &str, within: Duration) -> String {
+/// Begins a transaction that waits neither for a lock nor for a synchronous standby, and asks what the server is. Two
+/// statements, and two more for the beat: 24 a minute at the default pace.
+pub fn look(within: Duration) -> String {
     let limit = within.as_millis().max(1);
     format!(
-        "begin; set local statement_timeout = {limit}; set local lock_timeout = {limit}; set local synchronous_commit = local; \
-         insert into {} as beat (site, beat_at) select {}, pg_catalog.clock_timestamp() where not pg_catalog.pg_is_in_recovery() \
+        "begin; select pg_catalog.set_config('statement_timeout', '{limit}', true), pg_catalog.set_config('lock_timeout', '{limit}', true), \
+         pg_catalog.set_config('synchronous_commit', 'local', true), pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.current_setting('transaction_read_only'), exists (select from pg_catalog.pg_stat_replication)"
+    )
+}
+
+/// The beat, in the transaction that [`look`] began. The server is asked once more whether it replays; the time is its own.
+pub fn beat(table: &str, site: &str) -> String {
+    format!(
+        "insert into {} as beat (site, beat_at) select {}, pg_catalog.clock_timestamp() where not pg_catalog.pg_is_in_recovery() \
          on conflict (site) do update set beat_at = excluded.beat_at returning beat.beat_at; commit",
         quoted(table),
         literal(site),
@@ -58,11 +69,19 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_quotes() {
-        let sql = beat("dr.he\"art", "a'b", Duration::from_secs(2));
+        let sql = beat("dr.he\"art", "a'b");
         assert!(sql.contains("insert into \"dr\".\"he\"\"art\" as beat"), "{sql}");
         assert!(sql.contains("select 'a''b', pg_catalog.clock_timestamp()"), "{sql}");
-        assert!(sql.contains("statement_timeout = 2000"), "{sql}");
-        assert!(beat("t", "s", Duration::ZERO).contains("statement_timeout = 1;"), "0 would mean no limit");
+    }
+
+    #[test]
+    fn every_wait_has_an_end() {
+        let sql = look(Duration::from_secs(2));
+        assert!(sql.contains("'statement_timeout', '2000', true"), "{sql}");
+        assert!(look(Duration::ZERO).contains("'lock_timeout', '1', true"), "0 would mean no limit");
+        // Everything before the three columns is counted.
+        assert_eq!(sql[..sql.find("pg_is_in_recovery").unwrap()].matches("set_config").count(), REPLAYS);
+        assert_eq!((READ_ONLY, FEEDS), (REPLAYS + 1, REPLAYS + 2));
     }
 
     #[test]
