@@ -31,8 +31,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 pub use database::{
-    Credentials, Database, DatabaseCloud, DatabaseKind, Endpoint, ExpectColumn, Heartbeat, Identity, Newest,
-    Query, Rds, Replication, Standby,
+    Credentials, Database, DatabaseCloud, DatabaseKind, Endpoint, ExpectColumn, Heartbeat, HeartbeatWriter,
+    Identity, Newest, Query, Rds, Replication, Standby,
 };
 pub use mask::masked_yaml;
 pub use outside::{Certificate, Dns, Infrastructure, RecordType};
@@ -42,8 +42,8 @@ pub use scalar::{Anchored, ConnectTo, HostPort, HttpUrl, Moment, NameServer, Pat
 pub use schedule::{Schedule, Scheduled};
 pub use schema::json_schema;
 pub use site::{
-    Attempts, Aws, Cloud, Config, Defaults, HighAvailability, Kubernetes, KubernetesMode, Lease, Limits,
-    Peer, Region, Sharding, Site, SiteIdentity, Tls, Web,
+    Attempts, Aws, ClientCertificate, Cloud, Config, Defaults, DriftRules, HighAvailability, Kubernetes,
+    KubernetesMode, Lease, Limits, Peer, Region, Sharding, Site, SiteIdentity, Tls, Web,
 };
 pub use system::{
     Announcement, CronJobs, Dependency, DependencyEndpoint, DependencyKind, Expect, Instance,

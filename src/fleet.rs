@@ -79,15 +79,8 @@ impl Ground {
     /// Everything that these keys of the configuration decide.
     pub fn new(config: &Config, wanted: Wanted, ledger: Arc<Ledger>, leadership: Leadership) -> Self {
         let cluster = Arc::new(Cluster::wanting(wanted));
-        let tools = Arc::new(tools(config, cluster.clone()));
-        let prints = Arc::new(Prints {
-            cluster,
-            secrets: tools.secrets.clone(),
-            site: config.site.name.clone(),
-            region: config.site.region.clone(),
-            key: config.kubernetes.fingerprint_key.clone(),
-            read: RwLock::default(),
-        });
+        let tools = Arc::new(tools(config, cluster));
+        let prints = tools.prints.clone();
         let in_flight = config.defaults.limits.concurrency as usize;
         let scheduler = Scheduler::new(ledger, clock::now, in_flight, leadership);
         Ground { tools, prints, scheduler }
@@ -108,15 +101,25 @@ impl Ground {
 
 fn tools(config: &Config, cluster: Arc<Cluster>) -> Tools {
     let resolver = Resolver::new(config.defaults.resolvers.iter().map(|server| server.0).collect());
+    let secrets = Secrets::new(access(config));
+    let prints = Prints {
+        cluster: cluster.clone(),
+        secrets: secrets.clone(),
+        site: config.site.name.clone(),
+        region: config.site.region.clone(),
+        key: config.kubernetes.fingerprint_key.clone(),
+        read: RwLock::default(),
+    };
     Tools {
         http: HttpClient::new(resolver.clone()),
         resolver,
-        secrets: Secrets::new(access(config)),
+        secrets,
         regions: Regions::new(config.regions.iter().map(members)),
         own_requests: OwnRequests::default(),
         slots: Slots::new(config.defaults.limits.connections_per_endpoint as usize),
         cluster,
         sightings: Arc::default(),
+        prints: Arc::new(prints),
     }
 }
 
@@ -252,6 +255,7 @@ impl Fleet {
         }
         let known: BTreeSet<Arc<str>> = declared.systems.iter().map(|system| system.name.clone()).collect();
         self.places.retain(|system, _| known.contains(system));
+        self.ground.tools.sightings.keep_told_of(|site| declared.peers.iter().any(|peer| **peer == *site));
         let (view, masked) = (self.view.clone(), Arc::from(loaded.masked_yaml()));
         view.replace(|| {
             let ledger = view.ledger();

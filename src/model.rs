@@ -132,6 +132,8 @@ closed_set! {
         SplitBrain => "split_brain",
         /// Settings that stop a promotion or make it dangerous.
         DbSettings => "db_settings",
+        /// The row by which replication is measured.
+        Heartbeat => "heartbeat",
         /// The cloud's own status of the database.
         CloudDatabase => "cloud_database",
         /// What the site claims about itself.

@@ -13,8 +13,8 @@ use crate::model::{Check, CheckKey, ProbeKind, Role, Strategy};
 use crate::probe::instances::{Door, Instances};
 use crate::probe::own_requests::Counted;
 use crate::probe::{
-    Ask, create_dry_run, database, dependency, image_origin, site_identity, surface, synthetic_request,
-    traffic, workload,
+    Ask, create_dry_run, database, dependency, drift, heartbeat, image_origin, peer, site_identity, surface,
+    synthetic_request, traffic, workload,
 };
 use crate::report::{Declared, DeclaredSurface, DeclaredSystem, DeclaredWorkload, Waiver, Window};
 use crate::shard::{self, Shard};
@@ -61,10 +61,38 @@ pub fn plan(config: &Config) -> Plan {
             schedule: config.defaults.schedule(),
         }));
     }
-    let site = Arc::from(config.site.name.as_str());
+    let site: Arc<str> = Arc::from(config.site.name.as_str());
+    for peer in config.peers.iter().filter(|_| !retired) {
+        let key = |check: Check| {
+            move |system: &config::System| CheckKey {
+                system: Arc::from(system.name.as_str()),
+                check,
+                target: Arc::from(peer.site.as_str()),
+            }
+        };
+        asks.push(Ask::Peer(peer::Spec {
+            keys: ours.iter().copied().map(key(Check::Peer)).collect(),
+            compared: ours
+                .iter()
+                .copied()
+                .filter_map(|system| compared(system, key(Check::Drift)(system)))
+                .collect(),
+            us: site.clone(),
+            region: config.site.region.clone(),
+            role: config.site.role,
+            schedule: peer.schedule(&config.defaults),
+            peer: peer.clone(),
+        }));
+    }
     Plan {
         wanted: if retired { Wanted::default() } else { wanted(config, &ours) },
-        declared: Declared { site, region: config.site.region.clone(), role: config.site.role, systems },
+        declared: Declared {
+            site,
+            region: config.site.region.clone(),
+            role: config.site.role,
+            peers: config.peers.iter().map(|peer| Arc::from(peer.site.as_str())).collect(),
+            systems,
+        },
         asks,
     }
 }
@@ -92,6 +120,16 @@ fn wanted(config: &Config, systems: &[&config::System]) -> Wanted {
         services: surfaces.chain(requests).filter_map(service).collect(),
         site_identity: config.site.identity.is_some(),
     }
+}
+
+/// What of a system is compared with another site; nothing where no workload is in a cluster.
+fn compared(system: &config::System, key: CheckKey) -> Option<drift::Compared> {
+    let subjects: Vec<String> =
+        system.workloads.iter().filter_map(|workload| Some(workload.reference()?.to_string())).collect();
+    let databases = system.databases.iter().filter_map(|database| database.endpoint.env.clone());
+    let dependencies = system.dependencies.iter().filter_map(|dependency| dependency.endpoint.env.clone());
+    let addresses = databases.chain(dependencies).collect();
+    (!subjects.is_empty()).then_some(drift::Compared { key, subjects, addresses })
 }
 
 struct Planner<'a> {
@@ -126,6 +164,8 @@ impl Planner<'_> {
     fn asks(&self) -> impl Iterator<Item = Ask> {
         let system = self.system;
         let databases = system.databases.iter().map(|database| Ask::Database(self.database(database)));
+        let beats = system.databases.iter().filter(|database| database.heartbeat_writer.enabled);
+        let beats = beats.map(|database| Ask::Heartbeat(self.heartbeat(database)));
         let surfaces = system.surfaces.iter().map(|surface| Ask::Surface(self.surface(surface)));
         let found = self.found().map(|found| Ask::Surface(self.found_surface(&found)));
         let requests = system.requests.iter().map(|request| Ask::Request(self.request(request)));
@@ -135,7 +175,7 @@ impl Planner<'_> {
             .iter()
             .filter_map(|dependency| Some(Ask::Dependency(self.dependency(dependency)?)));
         let workloads = system.workloads.iter().flat_map(|workload| self.in_the_cluster(workload));
-        let outside = databases.chain(surfaces).chain(found).chain(dependencies).chain(requests);
+        let outside = databases.chain(beats).chain(surfaces).chain(found).chain(dependencies).chain(requests);
         outside.chain(traffic).chain(workloads)
     }
 
@@ -217,6 +257,27 @@ impl Planner<'_> {
             expected_regions: self.expected_regions(database.expected_regions.as_ref()),
             queries: database.queries.clone(),
             schedule: database.schedule(&self.config.defaults),
+        }
+    }
+
+    fn heartbeat(&self, database: &config::Database) -> heartbeat::Spec {
+        let config::HeartbeatWriter { enabled: _, table, every: _, credentials } = &database.heartbeat_writer;
+        let Config { site, defaults, peers, .. } = self.config;
+        let intervals = peers.iter().map(|peer| peer.schedule(defaults).interval);
+        let longest = intervals.chain([database.schedule(defaults).interval]).max().unwrap_or_default();
+        heartbeat::Spec {
+            key: self.key(Check::Heartbeat, &database.name),
+            site: Arc::from(site.name.as_str()),
+            role: site.role,
+            endpoint: database.endpoint.clone(),
+            workload: self
+                .workload(database.endpoint.workload.as_deref())
+                .and_then(config::Workload::reference),
+            credentials: credentials.clone().or_else(|| database.credentials.clone()),
+            table: table.clone(),
+            peers: peers.iter().map(|peer| peer.site.clone()).collect(),
+            fresh: longest * 3,
+            schedule: database.heartbeat_writer.schedule(defaults),
         }
     }
 
@@ -362,6 +423,7 @@ impl Planner<'_> {
                 .iter()
                 .filter_map(|workload| self.declared_workload(workload))
                 .collect(),
+            databases: system.databases.iter().map(|database| Arc::from(database.name.as_str())).collect(),
         }
     }
 

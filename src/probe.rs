@@ -10,10 +10,13 @@ pub mod create_dry_run;
 pub mod database;
 pub mod db_endpoint_region;
 pub mod dependency;
+pub mod drift;
 pub mod expect;
+pub mod heartbeat;
 pub mod image_origin;
 pub mod instances;
 pub mod own_requests;
+pub mod peer;
 pub mod site_identity;
 pub mod slots;
 pub mod surface;
@@ -33,6 +36,7 @@ use tokio::time::Instant;
 
 pub use crate::config::Schedule;
 use crate::discovery::Cluster;
+use crate::discovery::prints::Prints;
 use crate::model::{Check, CheckKey, Fact, GapReason, Metric, Outcome, Reason};
 use crate::net::http::HttpClient;
 use crate::net::region::Regions;
@@ -70,6 +74,9 @@ pub const KINDS: &[&Kind] = &[
     &image_origin::KIND,
     &dependency::KIND,
     &site_identity::KIND,
+    &peer::KIND,
+    &drift::KIND,
+    &heartbeat::KIND,
     &workload::replicas::KIND,
     &workload::readiness_probe::KIND,
     &workload::service_endpoints::KIND,
@@ -98,6 +105,10 @@ pub enum Ask {
     Dependency(dependency::Spec),
     /// The identity of the site.
     SiteIdentity(site_identity::Spec),
+    /// The exporter of another site.
+    Peer(peer::Spec),
+    /// The row by which replication is measured.
+    Heartbeat(heartbeat::Spec),
     /// What the cluster says about a workload.
     Workload(workload::Spec),
 }
@@ -121,6 +132,8 @@ pub struct Tools {
     pub cluster: Arc<Cluster>,
     /// What was seen of the nodes of databases, by us and by peers.
     pub sightings: Arc<Sightings>,
+    /// What our site runs, as hashes.
+    pub prints: Arc<Prints>,
 }
 
 /// One question with a fixed target, planned before it is first asked.
@@ -200,11 +213,18 @@ impl Ask {
             | Ask::Traffic(traffic::Spec { key, .. })
             | Ask::CreateDryRun(create_dry_run::Spec { key, .. })
             | Ask::ImageOrigin(image_origin::Spec { key, .. })
-            | Ask::Dependency(dependency::Spec { key, .. }) => key.clone(),
+            | Ask::Dependency(dependency::Spec { key, .. })
+            | Ask::Heartbeat(heartbeat::Spec { key, .. }) => key.clone(),
             // There is one, and it speaks to every system.
             Ask::SiteIdentity(_) => {
                 CheckKey { system: Arc::from(""), check: Check::SiteIdentity, target: Arc::from("") }
             }
+            // One for each site, which speaks to every system.
+            Ask::Peer(spec) => CheckKey {
+                system: Arc::from(""),
+                check: Check::Peer,
+                target: Arc::from(spec.peer.site.as_str()),
+            },
             Ask::Workload(workload::Spec { system, name, .. }) => {
                 CheckKey { system: system.clone(), check: Check::WorkloadReplicas, target: name.clone() }
             }
@@ -217,6 +237,10 @@ impl Ask {
             (Ask::SiteIdentity(now), Ask::SiteIdentity(before)) => {
                 let keys = now.keys.clone();
                 *now == site_identity::Spec { keys, ..before.clone() }
+            }
+            (Ask::Peer(now), Ask::Peer(before)) => {
+                let (keys, compared) = (now.keys.clone(), now.compared.clone());
+                *now == peer::Spec { keys, compared, ..before.clone() }
             }
             (now, before) => now == before,
         }
@@ -233,6 +257,8 @@ impl Ask {
             Ask::ImageOrigin(spec) => Arc::new(image_origin::ImageOrigin::new(spec, tools)),
             Ask::Dependency(spec) => Arc::new(dependency::Dependency::new(spec, tools)),
             Ask::SiteIdentity(spec) => Arc::new(site_identity::SiteIdentity::new(spec, tools)),
+            Ask::Peer(spec) => Arc::new(peer::Peer::new(spec, tools)),
+            Ask::Heartbeat(spec) => Arc::new(heartbeat::Heartbeat::new(spec, tools)),
             Ask::Workload(spec) => Arc::new(workload::Workload::new(spec, tools.cluster.clone())),
         }
     }

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub mod fixture;
+mod for_peer;
 mod json;
 pub mod runbook;
 #[cfg(test)]
@@ -22,8 +23,10 @@ use crate::discovery::learnt::{Asked, AskedDatabase, Learnt};
 use crate::ledger::{Pages, Record, VerdictHistory};
 use crate::model::{Check, CheckKey, GapReason, Reason, Role, Status, Strategy, Verdict, ago, length};
 use crate::probe::surface;
+use crate::sightings::{Place, Sighting};
 use crate::verdict::{Claim, Evidence, Intent, Judgement, Weighed, is_required, judge, weigh};
 
+pub use for_peer::ForPeer;
 pub use words::check_in_words;
 
 /// What the owner declared about a site: the frame into which observations are put.
@@ -35,6 +38,8 @@ pub struct Declared {
     pub region: String,
     /// Its declared role.
     pub role: Role,
+    /// The other sites whose exporters are read.
+    pub peers: Vec<Arc<str>>,
     /// Every system, in the order of the file.
     pub systems: Vec<DeclaredSystem>,
 }
@@ -62,6 +67,8 @@ pub struct DeclaredSystem {
     pub surfaces: Vec<DeclaredSurface>,
     /// Its programs in a cluster.
     pub workloads: Vec<DeclaredWorkload>,
+    /// The names of its databases.
+    pub databases: Vec<Arc<str>>,
 }
 
 /// A program in a cluster, with what was said about it instead of learnt.
@@ -191,6 +198,8 @@ pub struct SystemReport {
     pub changes: Vec<(Timestamp, Verdict)>,
     /// What was learnt of its programs from the cluster, and where; only in what people and JSON are shown.
     pub learnt: Vec<LearntOf>,
+    /// What was seen of the nodes of its databases; only in what people, JSON and peers are shown.
+    pub databases: Vec<(Arc<str>, BTreeMap<Place, Sighting>)>,
 }
 
 /// What was learnt of one program from the cluster.
@@ -342,6 +351,7 @@ impl SystemReport {
             checks,
             changes: history.map(|history| history.changes.iter().copied().collect()).unwrap_or_default(),
             learnt: Vec::new(),
+            databases: Vec::new(),
             declared: declared.clone(),
         }
     }

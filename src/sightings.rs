@@ -99,6 +99,11 @@ impl Sightings {
         self.told.write().unwrap_or_else(PoisonError::into_inner).insert(site.clone(), Arc::new(told));
     }
 
+    /// Forgets what peers told that are asked no more.
+    pub fn keep_told_of(&self, is_asked: impl Fn(&str) -> bool) {
+        self.told.write().unwrap_or_else(PoisonError::into_inner).retain(|site, _| is_asked(site));
+    }
+
     /// What one peer told last, however long ago.
     pub fn told(&self, site: &str) -> Option<Arc<Told>> {
         self.told.read().unwrap_or_else(PoisonError::into_inner).get(site).cloned()

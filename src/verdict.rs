@@ -102,8 +102,9 @@ pub fn is_proof(check: Check) -> bool {
 
 /// Whether a verdict may rest on this check under the strategy and in the role.
 pub fn is_required(check: Check, role: Role, strategy: Strategy) -> bool {
-    // Evidence beside others: silence of users on a passive site proves nothing by itself.
-    if check == Check::Traffic {
+    // Evidence beside others: silence of users on a passive site proves nothing by itself, and neither does anything
+    // that the exporter of another site says or does not say, nor a row that only we need.
+    if matches!(check, Check::Traffic | Check::Peer | Check::Heartbeat) {
         return false;
     }
     if role == Role::Primary && is_about_standing_by(check) {
@@ -126,7 +127,7 @@ fn is_about_standing_by(check: Check) -> bool {
 /// Whether the only evidence of this failure needs a primary that answers.
 fn needs_the_primary(weighed: &Weighed) -> bool {
     match weighed.check {
-        Check::Drift | Check::Peer => true,
+        Check::Drift => true,
         Check::Replication => {
             matches!(weighed.reason, Some(Reason::NotReplicating | Reason::Lagging | Reason::Stale))
         }
@@ -156,7 +157,12 @@ pub fn judge(intent: Intent, checks: &[Weighed], claims: &[Claim]) -> Judgement 
             .filter(|weighed| weighed.status == Status::Fail)
             .filter(|weighed| !(primary_down && needs_the_primary(weighed)))
     };
-    let unknown = || required().filter(|weighed| weighed.status == Status::Unknown);
+    // What only a peer can tell is not known when its site is gone, which is when this verdict is needed.
+    let unknown = || {
+        required()
+            .filter(|weighed| weighed.status == Status::Unknown)
+            .filter(|weighed| weighed.check != Check::Drift)
+    };
     let able = checks.iter().any(|weighed| is_proof(weighed.check) && weighed.status == Status::Pass);
 
     let verdict = if proven().any(is_fatal) {

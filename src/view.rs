@@ -196,6 +196,11 @@ impl View {
                 system.learnt = system.declared.workloads.iter().map(of).collect();
             }
         });
+        for system in &mut report.systems {
+            let name = &system.declared.name;
+            let seen = |db: &Arc<str>| (db.clone(), generation.sightings.ours(name, db));
+            system.databases = system.declared.databases.iter().map(seen).collect();
+        }
         report.fingerprints = generation.prints.now();
         report
     }

@@ -6,7 +6,7 @@
 //! | `GET /systems/<name>` | the page of one system |
 //! | `GET /systems/<name>/<check>/<target>` | the page of one check |
 //! | `GET /metrics` (or `--web.telemetry-path`) | OpenMetrics, text 0.0.4 by default |
-//! | `GET /api/v1/report` | the same as JSON |
+//! | `GET /api/v1/report` | the same as JSON; with `?view=peer` no more of it than the exporter of another site reads |
 //! | `GET /config` | the loaded configuration, secrets masked |
 //! | `GET /dr-ready/<system>` | 200 and `DR_READY` only if the system is usable now, else 503 and why |
 //! | `GET /-/healthy` | 200 while the process serves |
@@ -40,7 +40,9 @@ pub use self::config::Armour;
 pub use self::server::{BindError, Bound};
 use self::turns::Turns;
 use crate::metrics::to_text_format;
+use crate::probe::peer;
 use crate::reload::Reloader;
+use crate::report::ForPeer;
 use crate::view::{Explained, View};
 
 /// The pages load nothing, run nothing, and send their form to us alone.
@@ -92,7 +94,7 @@ struct Question {
 #[derive(Clone, Debug, PartialEq)]
 enum Costly {
     Metrics { open_metrics: bool },
-    Report,
+    Report { for_peer: bool },
     Config,
     Page { place: page::Place, query: String },
 }
@@ -119,7 +121,7 @@ impl House {
         let Some(of) = Costly::asked(site, request) else { return at_once(site, path).respond(gzip) };
         let turns = match of {
             Costly::Metrics { .. } => scrapes,
-            Costly::Report | Costly::Config | Costly::Page { .. } => pages,
+            Costly::Report { .. } | Costly::Config | Costly::Page { .. } => pages,
         };
         let house = self.clone();
         let made = turns.answer(Question { of, gzip }, move |Question { of, gzip }| {
@@ -160,7 +162,10 @@ impl Costly {
                 let open_metrics = negotiate::wants_open_metrics(header(request, ACCEPT));
                 Some(Costly::Metrics { open_metrics })
             }
-            "/api/v1/report" => Some(Costly::Report),
+            "/api/v1/report" => {
+                let query = request.uri().query().unwrap_or_default();
+                Some(Costly::Report { for_peer: query.split('&').any(|part| part == peer::VIEW) })
+            }
             "/config" => Some(Costly::Config),
             path => {
                 let query = request.uri().query().unwrap_or_default().to_owned();
@@ -172,7 +177,7 @@ impl Costly {
     fn answer(&self, site: &Site, armour: &Armour) -> Answer {
         match self {
             Costly::Metrics { open_metrics } => metrics(site, *open_metrics),
-            Costly::Report => match serde_json::to_string_pretty(&site.view.explained(Explained::All)) {
+            Costly::Report { for_peer } => match report(&site.view, *for_peer) {
                 Ok(json) => Answer {
                     status: StatusCode::OK,
                     content_type: "application/json",
@@ -189,6 +194,15 @@ impl Costly {
             }
             Costly::Page { place, query } => people(site, place, query),
         }
+    }
+}
+
+/// Everything, indented for people; or what the exporter of another site reads.
+fn report(view: &View, for_peer: bool) -> serde_json::Result<String> {
+    if for_peer {
+        serde_json::to_string(&ForPeer(&view.explained(Explained::None)))
+    } else {
+        serde_json::to_string_pretty(&view.explained(Explained::All))
     }
 }
 

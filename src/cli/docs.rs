@@ -3,6 +3,7 @@
 
 mod checks;
 mod dashboards;
+mod grants;
 mod metrics;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use super::{complain, say};
 use crate::config;
+use crate::probe::heartbeat::sql::ddl;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -45,6 +47,24 @@ enum Command {
         /// Where to; made if it is missing.
         #[arg(default_value = DASHBOARDS)]
         dir: PathBuf,
+    },
+    /// Print the SQL that makes the table of the heartbeat, to be run once by the owner of the database.
+    Heartbeat {
+        /// The table, as in `heartbeat_writer.table`.
+        #[arg(long, default_value = "dr_heartbeat")]
+        table: String,
+        /// The role that writes it, on the primary.
+        #[arg(long, default_value = "dr_heartbeat")]
+        writer: String,
+        /// The role that reads it, on the standby.
+        #[arg(long, default_value = "dr_exporter")]
+        reader: String,
+    },
+    /// Print the SQL that makes the exporter's role in a database, with the least that it needs.
+    Grants {
+        /// Name of the role.
+        #[arg(long, default_value = "dr_exporter")]
+        role: String,
     },
     /// Print one of the files.
     Print {
@@ -92,6 +112,14 @@ pub fn docs(args: &DocsArgs) -> ExitCode {
                 }
             }
             code
+        }
+        Command::Heartbeat { table, writer, reader } => {
+            say(ddl(table, writer, reader).trim_end());
+            ExitCode::SUCCESS
+        }
+        Command::Grants { role } => {
+            say(grants::grants(role).trim_end());
+            ExitCode::SUCCESS
         }
         Command::Print { page } => {
             say(page.text().trim_end());

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::scalar::{self, Span};
-use super::site::{Attempts, Tls};
+use super::schedule::Schedule;
+use super::site::{Attempts, Defaults, Tls};
 use crate::secret::SecretSource;
 
 /// A database of the system.
@@ -31,6 +32,8 @@ pub struct Database {
     pub identity: Option<Identity>,
     /// What the standby database of this site is, and how it is fed.
     pub standby: Option<Standby>,
+    /// Writes the row that a standby's heartbeat reads, where this site is the primary.
+    pub heartbeat_writer: HeartbeatWriter,
     /// The cloud's own record of the database.
     pub cloud: Option<DatabaseCloud>,
     /// Time from run to run; default: `defaults.interval`.
@@ -199,6 +202,21 @@ pub struct Heartbeat {
     pub column: String,
 }
 
+/// Writes the row that a standby's heartbeat reads.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeartbeatWriter {
+    /// Whether it is written at all. Even then only where this site is the primary.
+    pub enabled: bool,
+    /// The table, made by what `dr-exporter docs heartbeat` prints.
+    #[schemars(extend("format" = "sql-name"))]
+    pub table: String,
+    /// Time from beat to beat.
+    pub every: Span,
+    /// Other credentials than the application's.
+    pub credentials: Option<Credentials>,
+}
+
 /// The cloud's own record of the database.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -219,4 +237,20 @@ pub struct Rds {
     pub instance: String,
     /// How long its creation may take.
     pub created_within: Option<Span>,
+}
+
+// === impl HeartbeatWriter ===
+
+impl Default for HeartbeatWriter {
+    fn default() -> Self {
+        Self { enabled: false, table: "dr_heartbeat".to_owned(), every: Span::seconds(10), credentials: None }
+    }
+}
+
+impl HeartbeatWriter {
+    /// When it is written: one attempt, by the deadline of the defaults where that is shorter.
+    pub fn schedule(&self, defaults: &Defaults) -> Schedule {
+        let timeout = defaults.timeout.0.min(self.every.0);
+        Schedule { interval: self.every.0, timeout, attempts: Attempts::default() }
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::yaml::{Content, Fault, Node, join};
 
 /// Keys whose value is the path of a file on this machine.
-const KEYS: &[&str] = &["ca_file", "kubeconfig", "plan_json", "state_json"];
+const KEYS: &[&str] = &["ca_file", "cert_file", "key_file", "kubeconfig", "plan_json", "state_json"];
 
 /// A warning for every file that does not exist.
 pub(super) fn missing(tree: &Node) -> Vec<Fault> {

@@ -110,6 +110,16 @@ impl<'a> Judge<'a> {
                 self.error(&format!("{at}/site"), "a peer is another site, and this is the name of our own");
             }
             self.literal(&format!("{at}/authorization"), peer.authorization.as_ref());
+            self.userinfo(&format!("{at}/url"), &peer.url);
+            if let Some(login) = &peer.basic_auth {
+                self.literal(&format!("{at}/basic_auth/password"), login.password.as_ref());
+                if peer.authorization.is_some() {
+                    self.error(
+                        &format!("{at}/basic_auth"),
+                        "`authorization` is given too; a peer is asked with one of them",
+                    );
+                }
+            }
             self.section(&at, peer, config);
         }
         self.clashes("/systems", "name", "system", systems.iter().map(|system| Some(system.name.as_str())));

@@ -93,6 +93,7 @@ pub(super) const FORMATS: &[Format] = &[
         text.parse::<http::HeaderName>().is_ok()
     }),
     ("host-suffix", "the end of a host name, such as .us-west-2.rds.amazonaws.com", is_host_suffix),
+    ("sql-name", "a table in small letters, as name or schema.name", is_sql_name),
     ("name", "a name of 1 to 63 letters, digits and . _ : / -", is_name),
     ("instances", "`instances` or {prometheus: {url: ...}}", |text| text == "instances"),
     ("url-path", "a path, which starts with /", |text| {
@@ -216,6 +217,16 @@ fn is_metric_name(text: &str) -> bool {
 fn is_host_suffix(text: &str) -> bool {
     !text.trim_matches('.').is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}
+
+/// A table as it is written without quotes, so that it means the same with them.
+fn is_sql_name(text: &str) -> bool {
+    let plain = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    text.split('.').count() <= 2 && text.split('.').all(plain)
 }
 
 fn is_name(text: &str) -> bool {

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{self, HttpUrl, NameServer, Span};
+use super::database::Credentials;
+use super::scalar::{self, Anchored, HttpUrl, NameServer, Span};
 use super::system::System;
 use crate::model::Role;
 use crate::secret::SecretSource;
@@ -208,15 +209,43 @@ pub struct Peer {
     pub url: HttpUrl,
     /// How its certificate is verified.
     pub tls: Option<Tls>,
-    /// Bearer token for it.
+    /// Bearer token for it, where something before it asks for one.
     #[schemars(schema_with = "scalar::credential_schema")]
     pub authorization: Option<SecretSource>,
+    /// User and password, as its own `--web.config.file` asks for them; instead of `authorization`.
+    pub basic_auth: Option<Credentials>,
+    /// A certificate to show, where its own `--web.config.file` asks clients for one.
+    pub client_certificate: Option<ClientCertificate>,
+    /// How what the two sites run is compared.
+    pub drift: DriftRules,
     /// Time from run to run; default: `defaults.interval`.
     pub interval: Option<Span>,
     /// Deadline of one attempt; default: `defaults.timeout`.
     pub timeout: Option<Span>,
     /// How many attempts must pass; default: `defaults.attempts`.
     pub attempts: Option<Attempts>,
+}
+
+/// A certificate that a client shows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["cert_file", "key_file"]))]
+pub struct ClientCertificate {
+    /// Path of the certificate with its chain (PEM), read again for every attempt.
+    pub cert_file: PathBuf,
+    /// Path of its key (PEM).
+    pub key_file: PathBuf,
+}
+
+/// How what two sites run is compared.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DriftRules {
+    /// How long a difference may last: a deployment or a rotation reaches one site after the other.
+    pub after: Span,
+    /// What may differ, as anchored regular expressions over kind and object, such as
+    /// `configuration variable api/LOG_LEVEL` or `secrets Secret tls-.* key .*`.
+    pub ignore: Vec<Anchored>,
 }
 
 /// How a certificate is verified.
@@ -260,6 +289,12 @@ pub(super) fn plain_enum(schema: &mut schemars::Schema) {
 impl Default for Site {
     fn default() -> Self {
         Self { name: String::new(), region: String::new(), role: Role::Unknown, identity: None }
+    }
+}
+
+impl Default for DriftRules {
+    fn default() -> Self {
+        Self { after: Span::seconds(15 * 60), ignore: Vec::new() }
     }
 }
 

@@ -5,7 +5,6 @@ use super::yaml::{self, Content, Fault, Node};
 /// The one list: whoever builds a check deletes its row. `[]` stands for every entry of a list. A key whose value
 /// is null, an empty list or an empty mapping asks for nothing and is accepted.
 pub(super) const NOT_SUPPORTED: &[&str] = &[
-    "peers",
     "cloud",
     "systems[].databases[].identity",
     "systems[].databases[].standby",

@@ -32,6 +32,7 @@ pub(super) fn section_of(check: Check) -> &'static str {
         | Check::Replication
         | Check::SplitBrain
         | Check::DbSettings
+        | Check::Heartbeat
         | Check::CloudDatabase => "databases",
         Check::Surface => "surfaces",
         Check::SyntheticRequest => "requests",

@@ -48,7 +48,6 @@ fn a_file_without_a_cluster_is_read_with_its_defaults() {
 #[test]
 fn the_contract_is_understood_and_what_is_not_built_is_refused() {
     let expected = "\
-f:31:1: peers: not supported yet
 f:73:9: systems[0].databases[0].identity: not supported yet
 f:74:9: systems[0].databases[0].standby: not supported yet
 f:80:9: systems[0].databases[0].cloud: not supported yet
@@ -56,7 +55,7 @@ f:98:5: systems[0].dns: not supported yet
 f:102:5: systems[0].certificates: not supported yet
 f:105:5: systems[0].infrastructure: not supported yet
 f:108:1: cloud: not supported yet
-8 errors";
+7 errors";
     assert_eq!(read(EXAMPLE).unwrap_err().to_string(), expected);
 }
 

@@ -31,6 +31,8 @@ pub struct Fingerprint {
     pub hash: Option<String>,
     /// Whether it is an HMAC; one that is can only be compared with another that is.
     pub keyed: bool,
+    /// Which key that is, as a hash: what was made with another one cannot be compared.
+    pub key: Option<String>,
     /// How many objects there are.
     pub parts: usize,
     /// The hash of each object by its name, sorted: what differs between two sites is named by it.
@@ -133,6 +135,7 @@ impl Fingerprint {
             kind,
             hash: Some(hash),
             keyed: digest.is_keyed(),
+            key: digest.is_keyed().then(|| digest.of("which key", "")),
             parts,
             objects,
             note,
@@ -145,6 +148,7 @@ impl Fingerprint {
             kind,
             hash: None,
             keyed: false,
+            key: None,
             parts: 0,
             objects: Vec::new(),
             note: Some(note),

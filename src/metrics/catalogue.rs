@@ -16,7 +16,9 @@ pub fn all() -> Vec<&'static Metric> {
 
 /// The values that a label can have, where they are a closed set.
 pub fn label_values(metric: &Metric, label: &str) -> Option<Vec<&'static str>> {
-    use crate::model::{Check, GapReason, Reason, Resource, Role, Status, Strategy, Verdict};
+    use crate::model::{
+        Check, FingerprintKind, GapReason, Reason, Resource, Role, Status, Strategy, Verdict,
+    };
     Some(match label {
         "verdict" => Verdict::ALL.iter().map(|value| value.as_str()).collect(),
         "status" if metric.name == CHECK_STATUS.name => {
@@ -30,6 +32,8 @@ pub fn label_values(metric: &Metric, label: &str) -> Option<Vec<&'static str>> {
         "role" | "declared_role" => Role::ALL.iter().map(|value| value.as_str()).collect(),
         "strategy" => Strategy::ALL.iter().map(|value| value.as_str()).collect(),
         "resource" => Resource::ALL.iter().map(|value| value.as_str()).collect(),
+        "object_kind" => FingerprintKind::ALL.iter().map(|value| value.as_str()).collect(),
+        "state" if metric.name == crate::probe::drift::OBJECTS.name => crate::probe::drift::STATES.to_vec(),
         "decisive" => vec!["true", "false"],
         "evidence" => crate::probe::db_endpoint_region::EVIDENCE.to_vec(),
         _ => return None,

@@ -115,6 +115,10 @@ impl<'a> Families<'a> {
             ]),
             1.0,
         );
+        for peer in &declared.peers {
+            let labels = Labels::of(&[("site", &declared.site), ("peer_site", peer)]);
+            self.add(&crate::probe::peer::EXPECTED, labels, 1.0);
+        }
     }
 
     fn of_findings(&mut self, report: &'a Report) {

@@ -4,7 +4,7 @@
 //! and keeps what a visit costs small: one connection at a time at one endpoint, nothing left behind.
 
 pub(super) mod text;
-mod visit;
+pub(super) mod visit;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

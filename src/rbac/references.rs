@@ -40,7 +40,10 @@ impl References {
 pub fn in_config(config: &Config) -> Given {
     let mut given = Given::default();
     given.credential(config.kubernetes.fingerprint_key.as_ref());
-    config.peers.iter().for_each(|peer| given.credential(peer.authorization.as_ref()));
+    for peer in &config.peers {
+        given.credential(peer.authorization.as_ref());
+        given.credential(peer.basic_auth.as_ref().and_then(|login| login.password.as_ref()));
+    }
     config.systems.iter().for_each(|system| given.system(system));
     given
 }
@@ -88,6 +91,8 @@ impl Given {
         for database in databases {
             self.endpoint(&database.endpoint);
             self.credential(database.credentials.as_ref().and_then(|own| own.password.as_ref()));
+            let writer = database.heartbeat_writer.credentials.as_ref();
+            self.credential(writer.and_then(|own| own.password.as_ref()));
             if let Some(standby) = &database.standby {
                 self.endpoint(&standby.endpoint);
                 standby.primary.iter().for_each(|primary| self.endpoint(primary));

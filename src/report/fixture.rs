@@ -32,6 +32,7 @@ pub fn declared() -> Declared {
         site: Arc::from("dr-west"),
         region: "us-west-2".to_owned(),
         role: Role::Standby,
+        peers: vec![],
         systems: vec![DeclaredSystem {
             name: Arc::from("orders"),
             strategy: Strategy::Hot,
@@ -48,6 +49,7 @@ pub fn declared() -> Declared {
                 vouches_for,
             }],
             workloads: vec![],
+            databases: vec![Arc::from("orders")],
         }],
     }
 }

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::{Against, CheckReport, Report, SystemReport, Window, runbook};
+use super::{Against, CheckReport, Report, SystemReport, Window, for_peer, runbook};
 use crate::ledger::{Brief, Episode, Record};
 use crate::model::{Fact, Outcome};
 
 /// The version of the format.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 struct Facts<'a>(&'a Record, jiff::Timestamp);
 struct OneFact<'a>(&'a Fact, f64);
@@ -51,8 +51,9 @@ impl Serialize for Dated<'_, SystemReport> {
             checks,
             changes: _,
             learnt,
+            databases,
         } = system;
-        let mut out = serializer.serialize_struct("System", 14)?;
+        let mut out = serializer.serialize_struct("System", 15)?;
         out.serialize_field("name", &*declared.name)?;
         out.serialize_field("strategy", &declared.strategy)?;
         out.serialize_field("role", role)?;
@@ -68,6 +69,7 @@ impl Serialize for Dated<'_, SystemReport> {
         out.serialize_field("checks", &checks)?;
         out.serialize_field("verdict_changes", &Changes(system))?;
         out.serialize_field("learnt", learnt)?;
+        out.serialize_field("databases", &for_peer::Databases(databases))?;
         out.end()
     }
 }

@@ -54,6 +54,7 @@ pub fn check_in_words(check: Check) -> &'static str {
         Check::Replication => "Replication",
         Check::SplitBrain => "Split brain",
         Check::DbSettings => "The settings of the database",
+        Check::Heartbeat => "The heartbeat",
         Check::CloudDatabase => "The cloud's status of the database",
         Check::Surface => "The claim",
         Check::SyntheticRequest => "The business request",

@@ -53,8 +53,10 @@ fn the_seed_is_healthy_but_unusable() {
 
 #[test]
 fn every_row_of_the_table() {
-    use Check::{DbSettings, Peer, Replication, Surface, SyntheticQuery, SyntheticRequest, Traffic};
-    use Reason::{HttpStatus, Lagging, NotReplicating, Refused};
+    use Check::{
+        DbSettings, Drift, Peer, Quota, Replication, Surface, SyntheticQuery, SyntheticRequest, Traffic,
+    };
+    use Reason::{HttpStatus, Lagging, Misconfigured, NotReplicating, Refused, WrongValue};
     let table: &[(&str, &[Weighed], Verdict)] = &[
         ("nothing is planned", &[], Verdict::Unknown),
         ("proof and nothing against it", &[pass(SyntheticQuery)], Verdict::Usable),
@@ -74,9 +76,13 @@ fn every_row_of_the_table() {
         ),
         (
             "ignorance outranks a flaw",
-            &[pass(SyntheticQuery), unknown(Peer), fail(Surface, HttpStatus)],
+            &[pass(SyntheticQuery), unknown(Quota), fail(Surface, HttpStatus)],
             Verdict::Unknown,
         ),
+        ("a peer out of reach is no evidence", &[pass(SyntheticQuery), unknown(Peer)], Verdict::Usable),
+        ("nor is a wrong one", &[pass(SyntheticQuery), fail(Peer, Misconfigured)], Verdict::Usable),
+        ("what only a peer could tell", &[pass(SyntheticQuery), unknown(Drift)], Verdict::Usable),
+        ("the other site is another", &[pass(SyntheticQuery), fail(Drift, WrongValue)], Verdict::Degraded),
         ("ignorance is never usable", &[pass(SyntheticQuery), unknown(Surface)], Verdict::Unknown),
         ("a flaw", &[pass(SyntheticQuery), fail(Surface, HttpStatus)], Verdict::Degraded),
         ("a flaw without proof", &[fail(Surface, HttpStatus)], Verdict::Degraded),
@@ -128,7 +134,7 @@ fn every_fatal_check_alone_makes_a_site_unusable_and_no_other_does() {
         let checks = [pass(Check::SyntheticQuery), pass(Check::SyntheticRequest), fail(*of, Reason::Other)];
         let expected = match of.as_str() {
             name if fatal.contains(&name) => Verdict::Unusable,
-            "traffic" => Verdict::Usable,
+            "traffic" | "peer" | "heartbeat" => Verdict::Usable,
             _ => Verdict::Degraded,
         };
         assert_eq!(verdict(&checks), expected, "{of}");
@@ -142,7 +148,6 @@ fn t24_a_dead_primary_never_makes_the_standby_unusable() {
         fail(Check::Replication, Reason::Lagging),
         fail(Check::Replication, Reason::NotReplicating),
         fail(Check::Drift, Reason::Other),
-        fail(Check::Peer, Reason::Refused),
     ] {
         let checks = [pass(Check::SyntheticQuery), of.clone()];
         assert_eq!(judge(down, &checks, &[]).verdict, Verdict::Usable, "{of:?}");
@@ -161,7 +166,8 @@ fn t24_a_dead_primary_never_makes_the_standby_unusable() {
 #[test]
 fn roles_and_strategies_select_what_is_required() {
     let standing_by = [Check::ReplicaPresent, Check::Replication, Check::Drift, Check::WorkloadReplicas];
-    for of in Check::ALL.iter().copied().filter(|of| *of != Check::Traffic) {
+    let never = [Check::Traffic, Check::Peer, Check::Heartbeat];
+    for of in Check::ALL.iter().copied().filter(|of| !never.contains(of)) {
         assert_eq!(is_required(of, Role::Primary, Strategy::Hot), !standing_by.contains(&of), "{of}");
         assert!(is_required(of, Role::Standby, Strategy::Warm), "{of}");
         let in_pilot_light = !matches!(of, Check::WorkloadReplicas | Check::SyntheticRequest);

@@ -66,6 +66,8 @@ struct World {
     _site: Site,
     exporters: Vec<Exporter>,
     gone: Exporter,
+    /// The other site of the incident. It is scraped by somebody else.
+    _peer: Exporter,
 }
 
 impl World {
@@ -99,6 +101,13 @@ impl World {
             "role: standby}",
             "role: standby, identity: {node_label: topology.kubernetes.io/region}}",
         );
+        // The same workload, keyed by a key that the incident's site does not have: that cannot be compared.
+        let peer = incident
+            .replace("dr-west", "primary-east")
+            .replace("role: standby", "role: primary")
+            .replace("kubernetes: {", "kubernetes: {fingerprint_key: {value: key}, ");
+        let peer = Exporter::start(&peer).await;
+        let incident = format!("peers: [{{site: primary-east, url: \"{}\"}}]\n{incident}", peer.url(""));
         let site = Site::start().await;
         let named = |config: &Config, name: &str| config.yaml().replace("dr-west", name);
         let well = format!("sharding: {{shards: 1, ordinal: 0}}\n{}", named(&site.config(), "dr-south"));
@@ -122,7 +131,7 @@ impl World {
         let gone = Exporter::start(&named(&site.config(), "dr-gone")).await;
         exporters[0].wait_for_sample("dr_healthy_but_unusable", &[], 1.0, 10 * SECOND).await;
         exporters[1].wait_for_sample("dr_verdict", &[("verdict", "usable")], 1.0, 10 * SECOND).await;
-        Self { pair, cluster, _site: site, exporters, gone }
+        Self { pair, cluster, _site: site, exporters, gone, _peer: peer }
     }
 }
 

@@ -5,12 +5,15 @@ mod cluster;
 mod dashboards;
 mod database;
 mod demo;
+mod drift;
+mod heartbeat;
 #[path = "../lab/lab.rs"]
 mod lab;
 mod lab_selftest;
 mod leader;
 mod page;
 mod paging;
+mod peer;
 mod reload;
 mod requests;
 mod scale;

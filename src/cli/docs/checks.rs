@@ -27,7 +27,7 @@ failed, that is not waived, and whose evidence does not need a primary that is k
 |---|---|
 | the role of the site is `retired` | `not_applicable` |
 | a proven failure of `synthetic_query`, `synthetic_request`, `db_endpoint_region`, `replica_present`, `db_identity`, `split_brain` or `service_endpoints`, or of `replication` by `lagging` or `conflict` | `unusable` |
-| a required check is `unknown`: no run yet, blind, or too old | `unknown` |
+| a required check is `unknown`: no run yet, blind, or too old; not `drift`, of which only a peer can tell | `unknown` |
 | any other proven failure | `degraded` |
 | no `synthetic_query` and no `synthetic_request` passed, so nothing shows that the site can do the work | `unknown` |
 | none of the above | `usable` |

@@ -153,7 +153,7 @@ fn names_helps_and_labels_follow_the_rules() {
         assert!(labels.iter().all(|label| snake(label) && !FORBIDDEN.contains(label)), "{name}: {labels:?}");
         assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{name}: {labels:?}");
         if name.starts_with("dr_") && !name.starts_with("dr_exporter_") {
-            let of_site = matches!(*name, "dr_site_info" | "dr_site_identity_verified");
+            let of_site = matches!(*name, "dr_site_info" | "dr_site_identity_verified" | "dr_peer_expected");
             let first: &[&str] = if of_site { &["site"] } else { &["site", "system"] };
             assert!(labels.starts_with(first), "{name}: {labels:?}");
         } else {

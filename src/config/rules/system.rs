@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::database::{Database, Endpoint};
+use super::super::database::{Database, Endpoint, HeartbeatWriter};
 use super::super::schedule::Scheduled;
 use super::super::site::{Config, KubernetesMode};
 use super::super::system::{Dependency, DependencyEndpoint, Surface, System, Waiver, Workload};
@@ -277,6 +277,16 @@ impl Judge<'_> {
         {
             let names: Vec<_> = config.peers.iter().map(|peer| &peer.site).collect();
             self.no_such(&format!("{at}/identity/same_as_peer"), "peer", peer, names, "/peers");
+        }
+        let HeartbeatWriter { enabled: _, table: _, every, credentials } = &database.heartbeat_writer;
+        if let Some(credentials) = credentials {
+            self.literal(
+                &format!("{at}/heartbeat_writer/credentials/password"),
+                credentials.password.as_ref(),
+            );
+        }
+        if every.0.as_secs() < 1 || every.0.as_secs() > 86_400 {
+            self.error(&format!("{at}/heartbeat_writer/every"), "expected an interval from 1s to 24h");
         }
         if let Some(standby) = &database.standby {
             self.section(&format!("{at}/standby"), standby, config);

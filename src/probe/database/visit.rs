@@ -438,7 +438,7 @@ fn places(dsn: &Dsn) -> Vec<String> {
 }
 
 /// Under which name the places at an endpoint are counted.
-fn endpoint_of(dsn: &Dsn) -> String {
+pub fn endpoint_of(dsn: &Dsn) -> String {
     let mut places = places(dsn);
     places.sort();
     places.join(",")

@@ -5,7 +5,9 @@ use super::super::query::{age, max, min, most, of, rate, standing, status_of};
 use super::super::words::{self, AMBER, GREY, RED};
 use crate::metrics::catalogue as c;
 use crate::probe::workload::{readiness_probe, replicas, service_endpoints};
-use crate::probe::{create_dry_run, database, dependency, synthetic_query, synthetic_request, traffic as t};
+use crate::probe::{
+    create_dry_run, database, dependency, drift, synthetic_query, synthetic_request, traffic as t,
+};
 
 pub(super) fn databases() -> Vec<Panel> {
     vec![
@@ -149,5 +151,26 @@ pub(super) fn cluster() -> Vec<Panel> {
         )
         .column("Check", Shown::As(words::STATUS), status_of("dependency", "dependency"))
         .column("Connection", Shown::As(words::WORKED), min(&dependency::CONNECT, "dependency")),
+        Panel::table(
+            "The other sites",
+            "Whether the exporter of another site is read, and whether that site runs what this one runs.",
+            "that the other site is well: silence of its exporter says nothing of it, or of this one.",
+        )
+        .size(8, 8)
+        .in_a_system()
+        .label("peer_site", "Site")
+        .column("Exporter", Shown::As(words::STATUS), status_of("peer", "peer_site"))
+        .column("The same there", Shown::As(words::STATUS), status_of("drift", "peer_site")),
+        Panel::lines(
+            "Objects that differ from another site",
+            "Images, configuration, Secrets and custom resources, by what became of them. What settles is younger than a deployment may take.",
+            "that the sites behave alike: only what is declared is compared, not what it does.",
+        )
+        .size(16, 8)
+        .unit("none")
+        .query(
+            "{{peer_site}}: {{object_kind}} {{state}}",
+            format!("{} > 0", max(&drift::OBJECTS, "peer_site, object_kind, state")),
+        ),
     ]
 }
