@@ -9,6 +9,7 @@ mod demo;
 mod lab;
 mod lab_selftest;
 mod leader;
+mod limits;
 mod page;
 mod paging;
 mod reload;
