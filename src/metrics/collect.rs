@@ -140,11 +140,15 @@ impl<'a> Families<'a> {
     }
 
     fn of_ourselves(&mut self, report: &Report, own: &Own) {
-        let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, watches, process } = own;
+        let Own { config_loaded, config_ok, web_config_ok, leads, shard: _, scheduler_lag, watches, process } =
+            own;
         let planned: usize = report.systems.iter().map(|system| system.checks.len()).sum();
         self.add(&c::BUILD_INFO, vec![("version", env!("CARGO_PKG_VERSION"))], 1.0);
         self.flag(&c::CONFIG_SUCCESS, vec![], *config_ok);
         self.add(&c::CONFIG_TIME, vec![], *config_loaded);
+        if let Some(ok) = web_config_ok {
+            self.flag(&c::WEB_CONFIG_SUCCESS, vec![], *ok);
+        }
         self.flag(&c::LEADER, vec![], *leads);
         self.add(&c::SCHEDULER_LAG, vec![], *scheduler_lag);
         self.add(&c::CHECKS_PLANNED, vec![], planned as f64);
