@@ -29,6 +29,8 @@ pub struct Own {
     pub config_loaded: f64,
     /// The last attempt to load it succeeded.
     pub config_ok: bool,
+    /// The last attempt to read `--web.config.file` succeeded; nothing without the flag.
+    pub web_config_ok: Option<bool>,
     /// This replica probes. If not, it speaks of itself only: what the others know is theirs to say.
     pub leads: bool,
     /// Which of several exporters this is, if they share the systems among them.

@@ -243,16 +243,17 @@ impl View {
         Some(Replica { name: self.leadership.me().to_string(), leads, says, history })
     }
 
-    /// `/metrics` in OpenMetrics.
+    /// `/metrics` in OpenMetrics; whether the web configuration was last read without an error is the front's to know.
     ///
     /// # Errors
     ///
     /// Never in practice: writing into a `String` does not fail.
-    pub fn open_metrics(&self) -> Result<String, std::fmt::Error> {
+    pub fn open_metrics(&self, web_config_ok: Option<bool>) -> Result<String, std::fmt::Error> {
         let generation = self.read();
         let own = Own {
             config_loaded: seconds(generation.loaded),
             config_ok: generation.refused.is_none(),
+            web_config_ok,
             leads: self.leadership.is_leading(),
             shard: generation.shard,
             scheduler_lag: self.ledger.lag(Instant::now()).as_secs_f64(),

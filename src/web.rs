@@ -176,7 +176,7 @@ impl Costly {
 
     fn answer(&self, site: &Site, armour: &Armour) -> Answer {
         match self {
-            Costly::Metrics { open_metrics } => metrics(site, *open_metrics),
+            Costly::Metrics { open_metrics } => metrics(site, armour, *open_metrics),
             Costly::Report { for_peer } => match report(&site.view, *for_peer) {
                 Ok(json) => Answer {
                     status: StatusCode::OK,
@@ -243,8 +243,8 @@ fn dr_ready(site: &Site, system: &str) -> Answer {
     Answer::plain(status, &body)
 }
 
-fn metrics(site: &Site, open_metrics: bool) -> Answer {
-    let Ok(text) = site.view.open_metrics() else {
+fn metrics(site: &Site, armour: &Armour, open_metrics: bool) -> Answer {
+    let Ok(text) = site.view.open_metrics(armour.is_current()) else {
         return Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
     };
     let (content_type, body) = if open_metrics {

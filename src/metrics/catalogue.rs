@@ -107,6 +107,8 @@ frame! {
         "1 if the configuration was last loaded without an error";
     CONFIG_TIME: "dr_exporter_config_last_reload_success_timestamp_seconds", Shape::Gauge, &[],
         "When the configuration was last loaded without an error, in seconds since 1970";
+    WEB_CONFIG_SUCCESS: "dr_exporter_web_config_last_reload_successful", Shape::Gauge, &[],
+        "1 if --web.config.file and the files that it names were last read without an error; absent without the flag";
     LEADER: "dr_exporter_leader", Shape::Gauge, &[],
         "1 if this replica is the one that probes";
     SHARD_INFO: "dr_exporter_shard_info", Shape::Gauge, &["shard", "shards"],

@@ -143,11 +143,15 @@ impl<'a> Families<'a> {
     }
 
     fn of_ourselves(&mut self, report: &Report, own: &Own) {
-        let Own { config_loaded, config_ok, leads, shard: _, scheduler_lag, watches, process } = own;
+        let Own { config_loaded, config_ok, web_config_ok, leads, shard: _, scheduler_lag, watches, process } =
+            own;
         let planned: usize = report.systems.iter().map(|system| system.checks.len()).sum();
         self.add(&c::BUILD_INFO, Labels::of(&[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
         self.flag(&c::CONFIG_SUCCESS, Labels::default(), *config_ok);
         self.add(&c::CONFIG_TIME, Labels::default(), *config_loaded);
+        if let Some(ok) = web_config_ok {
+            self.flag(&c::WEB_CONFIG_SUCCESS, Labels::default(), *ok);
+        }
         self.flag(&c::LEADER, Labels::default(), *leads);
         self.add(&c::SCHEDULER_LAG, Labels::default(), *scheduler_lag);
         self.add(&c::CHECKS_PLANNED, Labels::default(), planned as f64);

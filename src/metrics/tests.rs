@@ -7,6 +7,7 @@ fn own() -> Own {
     Own {
         config_loaded: 1_734_531_700.0,
         config_ok: true,
+        web_config_ok: None,
         leads: true,
         shard: None,
         scheduler_lag: 0.0,
@@ -64,7 +65,7 @@ fn l93_a_stale_success_is_zero_and_nothing_is_ever_not_a_number() {
 #[test]
 fn a_replica_that_stands_by_speaks_of_itself_only() {
     let shard = Some(Shard { ordinal: 1, shards: 3 });
-    let standing_by = Own { leads: false, shard, ..own() };
+    let standing_by = Own { leads: false, web_config_ok: Some(false), shard, ..own() };
     let text = to_text_format(&open_metrics(report_on(&incident(), 0), standing_by).unwrap());
     let names: std::collections::BTreeSet<_> = text
         .lines()
@@ -80,10 +81,12 @@ fn a_replica_that_stands_by_speaks_of_itself_only() {
         "dr_exporter_scheduler_lag_seconds",
         "dr_exporter_shard_info",
         "dr_exporter_watch_healthy",
+        "dr_exporter_web_config_last_reload_successful",
         "dr_site_info",
     ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), about_itself);
     assert!(text.contains("\ndr_exporter_leader 0.0\n"), "{text}");
+    assert!(text.contains("\ndr_exporter_web_config_last_reload_successful 0.0\n"), "{text}");
     assert!(text.contains("\ndr_exporter_shard_info{shard=\"1\",shards=\"3\"} 1.0\n"), "{text}");
 }
 

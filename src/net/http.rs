@@ -8,7 +8,10 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -39,6 +42,10 @@ pub const SURFACE_CAP: usize = 256 * 1024;
 
 /// How many headers an answer may have; more than any proxy lets through.
 const HEADERS: usize = 512;
+
+/// How much is read until the head of an answer ends, and of the body until we get to know that it did. hyper passes
+/// over any number of `100 Continue` before it, all that the network brings, and no deadline interrupts it meanwhile.
+const HEAD_BYTES: usize = 256 * 1024;
 
 /// Sends requests, each on a new connection to a freshly resolved address.
 #[derive(Clone, Debug, Default)]
@@ -239,9 +246,7 @@ impl HttpClient {
     }
 }
 
-fn tls_of(
-    request: &HttpRequest,
-) -> Result<(std::sync::Arc<rustls::ClientConfig>, ServerName<'static>), Fault> {
+fn tls_of(request: &HttpRequest) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), Fault> {
     let settings = TlsSettings {
         verify: if request.insecure { Verify::Nothing } else { Verify::Full },
         roots: Roots::SystemAnd(request.ca_files.clone()),
@@ -269,9 +274,10 @@ async fn exchange(
     mut timings: HttpTimings,
 ) -> Result<HttpResponse, Fault> {
     let fault = |error: &hyper::Error| fault_of(error, &request.shown());
+    let room = Arc::new(AtomicUsize::new(HEAD_BYTES));
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(HEADERS)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Headed { stream, room: room.clone() }))
         .await
         .map_err(|error| fault(&error))?;
     let mut connection = pin!(connection);
@@ -279,6 +285,8 @@ async fn exchange(
         let begun = Instant::now();
         let response = sender.send_request(prepared).await.map_err(|error| fault(&error))?;
         timings.first_byte = begun.elapsed();
+        // A body has a cap of its own.
+        room.store(usize::MAX, Ordering::Relaxed);
         let (head, body) = response.into_parts();
         let gzip = head
             .headers
@@ -377,6 +385,63 @@ impl std::io::Write for Capped {
     }
 }
 
+/// A stream that fails once this much was read of it.
+struct Headed<S> {
+    stream: S,
+    room: Arc<AtomicUsize>,
+}
+
+/// The error of such a stream.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the head of the answer has no end")]
+struct HeadTooLong;
+
+// === impl Headed ===
+
+impl<S: AsyncRead + Unpin> AsyncRead for Headed<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let Self { stream, room } = self.get_mut();
+        let left = room.load(Ordering::Relaxed);
+        if left == 0 {
+            return Poll::Ready(Err(std::io::Error::other(HeadTooLong)));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(stream).poll_read(cx, buf);
+        room.store(left.saturating_sub(buf.filled().len() - before), Ordering::Relaxed);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Headed<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
 fn fault_of(error: &hyper::Error, shown: &str) -> Fault {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
@@ -385,12 +450,16 @@ fn fault_of(error: &hyper::Error, shown: &str) -> Fault {
             if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
                 return fault_of_handshake(io);
             }
+            if io.get_ref().is_some_and(|inner| inner.is::<HeadTooLong>()) {
+                return Fault::theirs(Reason::Other, format!("{shown}: {HeadTooLong}"));
+            }
             return Fault::of_io(io, shown);
         }
         source = inner.source();
     }
     let what = match error {
         error if error.is_incomplete_message() => "the connection was closed before the answer was complete",
+        error if error.is_parse_too_large() => "the head of the answer has no end",
         error if error.is_parse() => "the answer is not HTTP/1.1",
         _ => "the exchange broke off",
     };

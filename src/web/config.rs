@@ -183,6 +183,11 @@ impl Armour {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the newest version is the one in force; nothing where there is no file.
+    pub fn is_current(&self) -> Option<bool> {
+        self.file.is_some().then(|| self.seen().broken.is_none())
+    }
+
     /// How it is, as comments below the configuration at `/config`.
     pub fn says(&self) -> String {
         let Some(file) = &self.file else { return String::new() };

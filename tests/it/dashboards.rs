@@ -118,6 +118,10 @@ impl World {
         // Nothing is tried there that would show that it can do the work.
         let untried = Config::default().surface("health", &site.app.url("/health"), "decisive: true");
         let mut exporters = Vec::new();
+        // Nothing is asked for in it, but that it could be read is told.
+        let web = scratch_dir("web").join("web.yml");
+        std::fs::write(&web, "{}").expect("write a web configuration");
+        let web = web.display().to_string();
         for yaml in [
             &incident,
             &well,
@@ -126,7 +130,7 @@ impl World {
             &named(&site.config(), "dr-east"),
             &named(&dead, "dr-dead"),
         ] {
-            exporters.push(Exporter::start(yaml).await);
+            exporters.push(Exporter::start_with(yaml, &["--web.config.file", &web]).await);
         }
         let gone = Exporter::start(&named(&site.config(), "dr-gone")).await;
         exporters[0].wait_for_sample("dr_healthy_but_unusable", &[], 1.0, 10 * SECOND).await;

@@ -11,6 +11,7 @@ mod heartbeat;
 mod lab;
 mod lab_selftest;
 mod leader;
+mod limits;
 mod page;
 mod paging;
 mod peer;

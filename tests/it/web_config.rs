@@ -289,9 +289,27 @@ async fn a_rotation_needs_no_restart_and_a_broken_one_changes_nothing() {
         next.client(None).get(https(&exporter, "/config")).basic_auth("alice", Some("right")).send().await;
     let config = config.expect("an answer").text().await.expect("a text");
     assert!(config.contains("cannot be used") && config.contains("key_file"), "{config}");
+    let current = async || {
+        let told = next
+            .client(None)
+            .get(https(&exporter, "/metrics"))
+            .basic_auth("alice", Some("right"))
+            .send()
+            .await;
+        let told = told.expect("an answer").text().await.expect("a text");
+        let line =
+            told.lines().find(|line| line.starts_with("dr_exporter_web_config_last_reload_successful "));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(current().await, "dr_exporter_web_config_last_reload_successful 0.0");
 
-    // A truncated file is no reason to let everybody in.
     next.certify();
+    eventually("all is well again", 8 * SECOND, async || match current().await {
+        line if line.ends_with(" 1.0") => Ok(()),
+        line => Err(line),
+    })
+    .await;
+    // A truncated file is no reason to let everybody in.
     next.write("web.yml", "");
     tokio::time::sleep(5 * SECOND).await;
     assert_eq!(status(&next.client(None), &url, None).await, Some(401));

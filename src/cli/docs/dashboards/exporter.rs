@@ -101,6 +101,7 @@ fn replicas() -> Panel {
     .column("Build", Shown::Hidden, each(&c::BUILD_INFO, "version"))
     .column("Sharding", Shown::Hidden, each(&c::SHARD_INFO, "shard, shards"))
     .column("Configuration", Shown::As(words::LOADED), each(&c::CONFIG_SUCCESS, ""))
+    .column("Web configuration", Shown::As(words::LOADED), each(&c::WEB_CONFIG_SUCCESS, ""))
     .column("Loaded since", Shown::In("s"), since(&c::CONFIG_TIME))
     .column("Running since", Shown::In("s"), since(&c::PROCESS_START))
     .column("Checks planned", Shown::In("none"), each(&c::CHECKS_PLANNED, ""))
