@@ -43,7 +43,7 @@ impl Watched {
         let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
         let noted = asked.clone();
         let (address, task) = serve(west_ip(), move |_| {
-            noted.lock().unwrap().push(Instant::now());
+            noted.lock().expect("no test has panicked").push(Instant::now());
             async { respond(StatusCode::OK, "text/plain", "ok") }
         })
         .await;
@@ -60,7 +60,7 @@ impl Watched {
     }
 
     fn longest_gap(&self, since: Instant) -> Duration {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect("no test has panicked");
         let mut before = since;
         let mut longest = Duration::ZERO;
         for at in asked.iter().filter(|at| **at > since).chain([&Instant::now()]) {
@@ -83,10 +83,6 @@ impl Watched {
             tokio::time::sleep(SECOND / 10).await;
         }
         let gap = self.longest_gap(began);
-        println!(
-            "ready after {:?}, metrics after {:?}, a probe after {gap:?} at most",
-            slowest[0], slowest[1]
-        );
         // With room for a machine that floods itself: without turns it was 47 s.
         assert!(slowest[0] < 4 * SECOND && slowest[1] < 8 * SECOND, "{slowest:?}");
         assert!(gap < 5 * SECOND, "what is asked every second was not asked for {gap:?}");
@@ -174,7 +170,6 @@ async fn slow_readers_and_a_scrape_storm_delay_nothing_and_the_memory_is_freed()
     watched.holds(8 * SECOND, async |path| status(&exporter, path).await).await;
     drop(storm);
     let most = exporter.memory("VmHWM");
-    println!("{most} MB at most");
     assert!(most < QUIET + HELD, "{most} MB");
     // They are dropped, though they have read nothing and have not hung up.
     eventually("all of them are dropped", 25 * SECOND, async || match exporter.sockets() {
@@ -237,7 +232,6 @@ async fn floods_of_heads_bodies_and_connections_take_neither_memory_nor_time() {
         .await;
     drop(floods);
     let most = exporter.memory("VmHWM");
-    println!("{most} MB at most");
     assert!(most < QUIET, "{most} MB");
 }
 

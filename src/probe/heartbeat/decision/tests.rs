@@ -124,7 +124,8 @@ fn nothing_is_written_on_a_standby_even_when_the_configuration_says_so() {
     let dead = told(Role::Primary, Role::Unknown, None, ago(10));
     let standby = seen(Place::Standby, node("7", 1, false));
     let to_east = seen(Place::Application, node("7", 1, true));
-    for ours in [&[][..], &[standby.clone()], &[standby.clone(), to_east.clone()], &[to_east.clone()]] {
+    let both = [standby, to_east];
+    for ours in [&[][..], &both[..1], &both[..], &both[1..]] {
         for told in [&primary, &dead, &BTreeMap::new()] {
             assert!(matches!(asked(Role::Standby, ours, told, 1), Leave::Withheld(_)), "{ours:?}");
         }
