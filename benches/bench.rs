@@ -100,7 +100,7 @@ fn head() -> String {
         "<!-- Written by `make bench`. -->\n# Benchmarks\n\n\
          What dr-exporter costs, beside its peers on the same machine in the same run. Last written on {today} on\n\
          {cores} processors ({model}, {megahertz} MHz), {memory:.0} GiB of memory, Linux {kernel}. Numbers of another machine\n\
-         differ, their proportions less. dr-exporter is what `cargo build --release` makes; the peers are built from their\n\
+         differ, their proportions less. dr-exporter is what `cargo build --profile dist` makes; the peers are built from their\n\
          released Go modules by `tests/lab/install bench`, stripped, without cgo.\n\n\
          `make bench` measures all of it again in a quarter of an hour, `make bench ONLY=http,sql` only these sections:\n\
          {sections}.\n",
